@@ -1,0 +1,82 @@
+"""Generative models with Keras 3: what the notebooks of the course share.
+
+Reading order: latent, gan, callbacks, runs; vae; metrics; plots; data, faces, shapes; checks last.
+"""
+
+from .callbacks import PrintProgress, SampleGrid, StopOnNonFinite
+from .data import DataUnavailable, load_dataset, load_image_folder, load_real_samples, to_uint8
+from .faces import FACE_CLASSES, draw_faces, face_classes, sample_face_attributes
+from .gan import (
+    define_gan,
+    generate_fake_samples,
+    generate_real_samples,
+    summarize_performance,
+    train,
+    train_discriminator,
+)
+from .latent import generate_latent_points, interpolate_points
+from .metrics import (
+    attribute_accuracy,
+    feature_distance,
+    frechet_distance,
+    judge_features,
+    label_accuracy,
+    memorisation_ratio,
+    mode_coverage,
+    nearest_neighbours,
+    precision_recall,
+    predict_labels,
+    train_judge,
+)
+from .plots import plot_history, save_gif, show_film_strip, show_grid, show_source, tile_images
+from .runs import SaveRun, load_run
+from .vae import VAE, Sampling, binarize, define_vae, elbo, iwae_bound, reconstruction_loss
+
+__all__ = [
+    "FACE_CLASSES",
+    "VAE",
+    "DataUnavailable",
+    "PrintProgress",
+    "SampleGrid",
+    "Sampling",
+    "SaveRun",
+    "StopOnNonFinite",
+    "attribute_accuracy",
+    "binarize",
+    "define_gan",
+    "define_vae",
+    "draw_faces",
+    "elbo",
+    "face_classes",
+    "feature_distance",
+    "frechet_distance",
+    "generate_fake_samples",
+    "generate_latent_points",
+    "generate_real_samples",
+    "interpolate_points",
+    "iwae_bound",
+    "judge_features",
+    "label_accuracy",
+    "load_dataset",
+    "load_image_folder",
+    "load_real_samples",
+    "load_run",
+    "memorisation_ratio",
+    "mode_coverage",
+    "nearest_neighbours",
+    "plot_history",
+    "precision_recall",
+    "predict_labels",
+    "reconstruction_loss",
+    "sample_face_attributes",
+    "save_gif",
+    "show_film_strip",
+    "show_grid",
+    "show_source",
+    "summarize_performance",
+    "tile_images",
+    "to_uint8",
+    "train",
+    "train_discriminator",
+    "train_judge",
+]

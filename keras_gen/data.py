@@ -1,0 +1,236 @@
+"""The data sets of the course, always uint8 (n, height, width, channels) with int64 labels (n,).
+
+Real: mnist, fashion_mnist, cifar10. Embedded, no download: digits, faces. data/README.md has a card for each.
+"""
+
+import difflib
+import gzip
+import os
+import zlib
+from functools import lru_cache
+from pathlib import Path
+
+import keras
+import numpy as np
+from PIL import Image, ImageOps
+
+# name: (image shape, the embedded set that may stand in)
+_REAL = {"mnist": ((28, 28, 1), "digits"), "fashion_mnist": ((28, 28, 1), "digits"), "cifar10": ((32, 32, 3), "faces")}
+_KEYS = ("x_train", "y_train", "x_test", "y_test")
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_IMAGE_ENDINGS = tuple(".png .jpg .jpeg .jfif .bmp .gif .tif .tiff .webp .avif .heic .heif".split())
+
+
+class DataUnavailable(OSError):
+    """A real data set is neither on this machine nor can it be downloaded; the message says what to do."""
+
+
+def load_dataset(name):
+    """Loads a data set: `(x_train, y_train), (x_test, y_test)`, as `keras.datasets` does.
+
+    Images are uint8 (n, height, width, channels), the channel axis always there; labels are int64 (n,), 0 to 9 (faces:
+    0 to 15, see `FACE_CLASSES`). Names: "mnist", "fashion_mnist", "cifar10" (real), "digits", "faces" (embedded).
+
+    A real set is looked for as `<name>.npz` in the folder $KERAS_GEN_DATA, in the repository's data/ and in Keras's own
+    cache, then downloaded by `keras.datasets`. Nothing is ever substituted: you know what you train on.
+
+    ValueError: an unknown name, or a damaged file. DataUnavailable: not here, and the download failed.
+    """
+    names = (*_REAL, "digits", "faces")
+    if name not in names:
+        nearest = difflib.get_close_matches(str(name).lower(), names, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(f"There is no data set {name!r}.{hint} The names are {', '.join(names)}.")
+    if name == "digits":
+        return _digits()
+    if name == "faces":
+        return tuple((x.copy(), y.copy()) for x, y in _faces())  # what the caller changes does not reach the cache
+    path = _find_local(f"{name}.npz")
+    return _read_npz(name, path) if path else _through_keras(name)
+
+
+def load_real_samples(name="cifar10", split="train"):
+    """The images of a data set as a tanh generator makes them: float32 in [-1, 1], (n, height, width, channels).
+
+    The lecture's function. `split` is "train" or "test". Errors as in `load_dataset`.
+    """
+    if split not in ("train", "test"):
+        raise ValueError(f'split is {split!r}; it must be "train" or "test".')
+    images = load_dataset(name)[split == "test"][0]
+    samples = np.divide(images, 127.5, dtype=np.float32)
+    samples -= 1  # in place: CIFAR-10 in float32 is 600 MB, once is enough
+    return samples
+
+
+def to_uint8(images):
+    """Images in [-1, 1], as a tanh generator makes them, to uint8 0..255, any shape; undoes `load_real_samples`.
+
+    uint8 comes back unchanged. ValueError: not finite, or outside [-1, 1] by more than rounding, rather than a picture
+    that looks right and is not. (Images in [0, 1] cannot be told apart: give `images * 2 - 1`.)
+    """
+    images = images if isinstance(images, np.ndarray) else keras.ops.convert_to_numpy(images)
+    if images.dtype == np.uint8:
+        return images
+    if images.dtype.kind in "iub":
+        raise ValueError(f"to_uint8 got {images.dtype} images; it takes floats in [-1, 1], or uint8.")
+    images = images.astype(np.float32)  # a copy, changed in place below
+    low, high = images.min(initial=0), images.max(initial=0)
+    if not (low >= -1.001 and high <= 1.001):  # written so that NaN fails
+        raise ValueError(
+            f"to_uint8 wants images in [-1, 1]; these run from {low:.4g} to {high:.4g}. Scale them (0..255: "
+            "images / 127.5 - 1), or np.clip(images, -1, 1) if the overshoot is meant; NaN: the training broke."
+        )
+    images += 1
+    images *= 127.5
+    return np.clip(np.rint(images, out=images), 0, 255, out=images).astype(np.uint8)
+
+
+def load_image_folder(path, size):
+    """Your own images: every image file of a folder, sorted by name, as uint8 (n, size, size, 3).
+
+    Each is turned upright (EXIF), cut to its central square and scaled (Lanczos). Grey becomes RGB, transparent becomes
+    white. Sub-folders, hidden files and files without an image's ending are left out; of an animation the first frame
+    counts. For training: `images / 127.5 - 1`, as float32.
+
+    ValueError: no such folder, no image in it, a size that is no whole number, an image that cannot be read (named).
+    """
+    if not isinstance(size, (int, np.integer)) or size < 1:
+        raise ValueError(f"size is {size!r}; it must be a whole number of pixels, at least 1.")
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder; give load_image_folder the folder that holds your images.")
+    images = (f for f in folder.iterdir() if f.suffix.lower() in _IMAGE_ENDINGS and f.name[0] != "." and f.is_file())
+    files = sorted(images, key=lambda f: f.name)
+    if not files:
+        raise ValueError(f"{folder} holds no images ({' '.join(_IMAGE_ENDINGS)}); sub-folders are not searched.")
+    images = np.empty((len(files), size, size, 3), np.uint8)
+    for i, file in enumerate(files):
+        try:
+            images[i] = _read_square(file, size)
+        except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... for bad files
+            raise ValueError(f"{file} cannot be read as an image ({error}); repair it or take it away.") from error
+    return images
+
+
+def _read_square(file, size):
+    with Image.open(file) as image:
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):  # 16-bit grey, which convert("RGB") would clip to white
+            image = Image.fromarray(np.rint(np.clip(np.asarray(image), 0, 65535) / 257).astype(np.uint8))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.LANCZOS))
+
+
+def _keras_cache():
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
+
+
+def _folders():
+    """Where local files may lie, in the order in which they count."""
+    folders = [_CHECKOUT / "data"] if (_CHECKOUT / "pyproject.toml").is_file() else []  # not in site-packages
+    if given := os.environ.get("KERAS_GEN_DATA"):
+        folders.insert(0, Path(given).expanduser())
+        if not folders[0].is_dir():
+            raise DataUnavailable(f"KERAS_GEN_DATA is {given!r}, which is not a folder; correct it or unset it.")
+    return [*folders, _keras_cache()]
+
+
+def _find_local(*names):
+    """The first file or folder with one of these names in the local folders, or None."""
+    return next((folder / name for folder in _folders() for name in names if (folder / name).exists()), None)
+
+
+def _read_npz(name, path):
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                if missing := set(_KEYS) - set(arrays):
+                    raise ValueError(f"no {', '.join(sorted(missing))} in it, only {', '.join(arrays) or 'nothing'}")
+                arrays = {key: arrays[key] for key in _KEYS}
+        except Exception as error:  # damaged bytes make NumPy, zipfile and zlib raise a dozen kinds
+            raise ValueError(f"{path} is damaged or not a data set ({error}). Delete or replace it.") from error
+    return _checked(name, arrays, path)
+
+
+def _checked(name, arrays, source):
+    """The four arrays as `load_dataset` returns them, or a ValueError that names `source`."""
+    shape = _REAL[name][0]
+    splits = []
+    for split in ("train", "test"):
+        x, y = arrays.pop(f"x_{split}"), arrays.pop(f"y_{split}")
+        wrong = None
+        if x.dtype != np.uint8 or x.shape[1:] not in (shape, shape[:2] if shape[2] == 1 else shape):
+            wrong = f"x_{split} is {x.dtype} {x.shape}, and uint8 {('n', *shape)} is wanted".replace("'", "")
+        elif y.dtype.kind not in "iu" or y.shape not in ((len(x),), (len(x), 1)):
+            wrong = f"y_{split} is {y.dtype} {y.shape}, and {len(x)} whole numbers are wanted, one for each image"
+        elif len(x) == 0:
+            wrong = f"x_{split} is empty"
+        elif y.min() < 0 or y.max() > 9:
+            wrong = f"labels in y_{split} run from {y.min()} to {y.max()}, and 0 to 9 is wanted"
+        if wrong:
+            raise ValueError(f"{source} is not {name}: {wrong}. Delete or replace it.")
+        x = np.require(x, requirements=("C_CONTIGUOUS", "WRITEABLE"))  # Keras hands out views and read-only arrays
+        splits.append((x.reshape(len(x), *shape), y.reshape(-1).astype(np.int64)))
+    return tuple(splits)
+
+
+def _through_keras(name):
+    """From Keras's cache, or downloaded into it; `keras.utils.get_file` checks the hashes that Keras knows."""
+    cache = _keras_cache()
+    # Keras 3 keeps cifar-10-python.tar.gz under this name.
+    if name == "cifar10" and not (cache / "cifar-10-batches-py-target_archive").exists():
+        print("cifar10: downloading 170 MB. Its host is slow: some minutes, or an hour. Stopping starts over.")
+    try:
+        train, test = getattr(keras.datasets, name).load_data()
+    except Exception as error:  # get_file raises a bare Exception when the network fails
+        if name == "fashion_mnist":
+            _name_damaged_gzip(cache / "fashion-mnist")
+        folders = _folders()
+        raise DataUnavailable(
+            f"{name} is not on this machine, and Keras could not download it ({type(error).__name__}: {error}).\n"
+            f"Looked for {name}.npz in {', '.join(map(str, folders))}.\n"
+            f"By hand: run `(a, b), (c, d) = keras.datasets.{name}.load_data(); numpy.savez_compressed('{name}.npz', "
+            f"x_train=a, y_train=b, x_test=c, y_test=d)` where there is a network, and copy {name}.npz into "
+            f"{folders[-2:][0]}, or into a folder that KERAS_GEN_DATA names; data/README.md has other ways.\n"
+            f"Without it: load_dataset({_REAL[name][1]!r}) needs no download; choose it if it serves you."
+        ) from error
+    arrays = dict(zip(_KEYS, (*train, *test), strict=True))
+    del train, test  # so that `_checked`, which copies what it must, frees each array on the way
+    if name == "cifar10" and keras.config.image_data_format() == "channels_first":
+        arrays |= {key: arrays[key].transpose(0, 2, 3, 1) for key in ("x_train", "x_test")}
+    return _checked(name, arrays, cache)
+
+
+def _name_damaged_gzip(folder):
+    for file in sorted(folder.glob("*.gz")):
+        try:
+            with gzip.open(file) as content:
+                content.read()
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{file} is damaged ({error}). Delete it and load again.") from error
+
+
+def _digits():
+    """scikit-learn's 1,797 digits, 8x8 -> 28x28 with MNIST's margin of four pixels; 1,437 to train, 360 to test."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    small, labels = load_digits(return_X_y=True)
+    small = np.rint(small.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    images = np.zeros((len(small), 28, 28, 1), np.uint8)
+    for image, digit in zip(images, small, strict=True):
+        image[4:24, 4:24, 0] = Image.fromarray(digit).resize((20, 20), Image.Resampling.BICUBIC)
+    x_train, x_test, y_train, y_test = train_test_split(
+        images, labels.astype(np.int64), test_size=360, stratify=labels, random_state=0
+    )
+    return (x_train, y_train), (x_test, y_test)
+
+
+@lru_cache  # drawing takes seconds
+def _faces():
+    from keras_gen.faces import draw_faces, face_classes, sample_face_attributes
+
+    attributes = (sample_face_attributes(10_000, seed=1), sample_face_attributes(2_000, seed=2))
+    return [(draw_faces(a), face_classes(a).astype(np.int64)) for a in attributes]

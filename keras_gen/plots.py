@@ -1,0 +1,132 @@
+"""Pictures: grids of images, training curves, films."""
+
+import inspect
+import io
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from .data import to_uint8
+
+
+def tile_images(images, n_columns=None, gap=1):
+    """Put images side by side into one.
+
+    Args:
+        images: uint8, or floats in [-1, 1], `(n, height, width, channels)` with 1 or 3 channels.
+        n_columns: images a row; by default as square as possible.
+        gap: white pixels between two images.
+
+    Returns:
+        One picture, uint8 `(height, width, channels)`.
+    """
+    images = to_uint8(images)
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0:
+        raise ValueError(f"Images of shape (n, height, width, 1 or 3) are wanted; given: {images.shape}.")
+    n, height, width, channels = images.shape
+    n_columns = n_columns or math.ceil(math.sqrt(n))
+    n_rows = math.ceil(n / n_columns)
+    canvas = np.full((n_rows * (height + gap) - gap, n_columns * (width + gap) - gap, channels), 255, "uint8")
+    for i, image in enumerate(images):
+        top, left = i // n_columns * (height + gap), i % n_columns * (width + gap)
+        canvas[top : top + height, left : left + width] = image
+    return canvas
+
+
+def show_pictures(figure):
+    """Show a figure full of pixels; in a notebook as JPEG, which a saved notebook holds in a tenth of PNG's size."""
+    if not plt.get_backend().endswith("inline"):
+        return plt.show()
+    from IPython.display import Image as Picture
+    from IPython.display import display
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", dpi=72, pil_kwargs={"quality": 80, "subsampling": 0})
+    plt.close(figure)
+    display(Picture(buffer.getvalue()))
+
+
+def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2):
+    """Show images in a grid.
+
+    Args:
+        images: uint8, or floats in [-1, 1], `(n, height, width, 1 or 3)`.
+        n_columns: images a row; by default as square as possible.
+        title: text above the grid.
+        row_titles: a text for each row.
+        zoom: screen pixels an image pixel, at 72 dots an inch.
+    """
+    grid = tile_images(images, n_columns)
+    height, width = grid.shape[:2]
+    figure, axes = plt.subplots(figsize=(width * zoom / 72, height * zoom / 72), layout="constrained")
+    axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set(xticks=[], yticks=[], frame_on=False)
+    if title:
+        axes.set_title(title, fontsize=13)
+    if row_titles is not None:
+        cell = images.shape[1] + 1
+        axes.set_yticks([i * cell + cell / 2 for i in range(len(row_titles))], row_titles, fontsize=12)
+        axes.tick_params(axis="y", length=0)
+    show_pictures(figure)
+
+
+def show_film_strip(frames, titles, zoom=1):
+    """Show pictures, uint8 `(height, width, 1 or 3)` each, in one row, each under its title."""
+    height, width = frames[0].shape[:2]
+    figsize = (len(frames) * (width + 6) * zoom / 72, (height * zoom + 24) / 72)
+    figure, strip = plt.subplots(1, len(frames), figsize=figsize, squeeze=False)
+    figure.subplots_adjust(0, 0, 1, 1 - 22 / (72 * figsize[1]), wspace=0.03)
+    for axes, frame, title in zip(strip[0], frames, titles, strict=True):
+        axes.imshow(frame, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(title, fontsize=12)
+        axes.set_axis_off()
+    show_pictures(figure)
+
+
+def plot_history(history, *groups):
+    """Draw training curves side by side.
+
+    Args:
+        history: what a training loop or `fit` returns.
+        groups: one list of names for each plot; by default losses in one and accuracies in another.
+    """
+    curves = history.history
+    if not groups:
+        losses, accuracies = ([n for n in curves if word in n] for word in ("loss", "acc"))
+        groups = [names for names in (losses, accuracies) if names]
+    epochs = [epoch + 1 for epoch in history.epoch]
+    _, plots = plt.subplots(1, len(groups), figsize=(5.5 * len(groups), 3.2), squeeze=False, layout="constrained")
+    for axes, names in zip(plots[0], groups, strict=True):
+        for name in names:
+            axes.plot(epochs, curves[name], label=name, marker="." if len(epochs) < 20 else None)
+        axes.set_xlabel("epoch")
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return plots[0]
+
+
+def save_gif(frames, path, seconds=0.25, hold=2.0, zoom=2):
+    """Write pictures as an endlessly repeating GIF.
+
+    Args:
+        frames: uint8 `(height, width, 1 or 3)` each, all of one shape.
+        path: where to.
+        seconds: how long a frame is shown.
+        hold: how long the last one is.
+        zoom: enlarges every pixel to zoom x zoom.
+    """
+    if len(frames) == 0:
+        raise ValueError("There is no frame to write.")
+    pictures = [Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames]
+    pictures = [p.resize((p.width * zoom, p.height * zoom), Image.Resampling.NEAREST) for p in pictures]
+    durations = [int(1000 * seconds)] * (len(pictures) - 1) + [int(1000 * hold)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)
+
+
+def show_source(thing):
+    """Show the code of a function or class in the notebook as it runs, highlighted."""
+    from IPython.display import Markdown, display  # there in every notebook; not needed by the rest of the module
+
+    display(Markdown(f"```python\n{inspect.getsource(thing)}```"))

@@ -1,0 +1,24 @@
+"""What every test relies on: quick notebooks, no local data, no window."""
+
+import os
+
+# Before anything imports Keras or Matplotlib; the notebooks' kernels inherit it.
+REAL_DATA = os.environ.pop("KERAS_GEN_DATA", None)  # no test depends on it by accident: see real_data
+os.environ["KERAS_GEN_QUICK"] = "1"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+os.environ.pop("MPLBACKEND", None)  # kernels choose theirs, which shows figures in the notebook
+
+import matplotlib  # noqa: E402
+import pytest  # noqa: E402
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture
+def real_data(monkeypatch):
+    """The folder of real data sets that KERAS_GEN_DATA named; the test is skipped where there is none."""
+    if not REAL_DATA:
+        pytest.skip("needs real data sets: set KERAS_GEN_DATA to a folder with mnist.npz, cifar10.npz, ...")
+    monkeypatch.setenv("KERAS_GEN_DATA", REAL_DATA)
+    return REAL_DATA

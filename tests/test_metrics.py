@@ -1,0 +1,373 @@
+"""Each score first reproduces a value that is known: closed forms, SciPy, plain NumPy, data with a known answer."""
+
+import random
+
+import keras
+import numpy as np
+import pytest
+import scipy.linalg
+
+from keras_gen import metrics
+from keras_gen.metrics import (
+    Judge,
+    attribute_accuracy,
+    feature_distance,
+    frechet_distance,
+    judge_features,
+    label_accuracy,
+    memorisation_ratio,
+    mode_coverage,
+    nearest_neighbours,
+    precision_recall,
+    predict_labels,
+    train_judge,
+)
+
+
+def quadrants(n, seed):
+    """Noise with one bright quadrant: class 0 to 3 is which one, (n, 12, 12, 1)."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 4
+    images = rng.integers(0, 80, (n, 2, 6, 2, 6, 1), np.uint8)
+    images[np.arange(n), labels // 2, :, labels % 2] += 150
+    return images.reshape(n, 12, 12, 1), labels
+
+
+def colours(n, seed):
+    """Noise with one bright channel: class 0 to 2 is which one, (n, 8, 8, 3)."""
+    labels = np.arange(n) % 3
+    images = np.random.default_rng(seed).integers(0, 80, (n, 8, 8, 3), np.uint8)
+    images[np.arange(n), :, :, labels] += 150
+    return images, labels
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cache(tmp_path_factory):
+    """Judges of the tests are kept in a folder of their own."""
+    folder = tmp_path_factory.mktemp("judges")
+    cache_file = metrics._cache_file
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "_cache_file", lambda *key: folder / cache_file(*key).name)
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def data():
+    return quadrants(640, seed=0), quadrants(200, seed=1)
+
+
+@pytest.fixture(scope="module")
+def judge(data, cache):
+    return train_judge(data, epochs=8)
+
+
+def exact_sample(mean, covariance, n=500, seed=0):
+    """Samples whose own mean and covariance are exactly these."""
+    z = np.random.default_rng(seed).normal(size=(n, len(mean)))
+    z = (z - z.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(z.T))).T
+    return mean + z @ np.linalg.cholesky(covariance).T
+
+
+# Frechet distance
+
+
+def test_frechet_distance_of_gaussians_with_a_closed_form():
+    variances = np.array([1.0, 4.0, 9.0]), np.array([4.0, 4.0, 0.25])
+    a = exact_sample(np.zeros(3), np.diag(variances[0]))
+    b = exact_sample(np.array([3.0, -4.0, 0.0]), np.diag(variances[1]), seed=1)
+    known = 25 + np.sum((np.sqrt(variances[0]) - np.sqrt(variances[1])) ** 2)  # 32.25
+    assert frechet_distance(a, b) == pytest.approx(known, rel=1e-9)
+    assert frechet_distance(b, a) == pytest.approx(known, rel=1e-9)
+    assert frechet_distance(a, a) == pytest.approx(0, abs=1e-9)
+
+
+def test_frechet_distance_agrees_with_scipy():
+    rng = np.random.default_rng(0)
+    a, b = (rng.normal(size=(300, 20)) @ rng.normal(size=(20, 20)) + rng.normal(size=20) for _ in range(2))
+    c_a, c_b = np.cov(a.T), np.cov(b.T)
+    root = scipy.linalg.sqrtm(c_a @ c_b).real
+    known = np.sum((a.mean(0) - b.mean(0)) ** 2) + np.trace(c_a + c_b - 2 * root)
+    assert frechet_distance(a, b) == pytest.approx(known, rel=1e-6)
+
+
+@pytest.mark.parametrize(("dims", "noise"), [(40, 0), (40, 1e-9), (150, 0)])
+def test_frechet_distance_with_singular_covariances(dims, noise):
+    """Turning a small space into a large one changes no distance: dead and doubled features, n < dims."""
+    a = exact_sample(np.zeros(3), np.diag([1.0, 4.0, 9.0]), n=100)
+    b = exact_sample(np.array([3.0, -4.0, 0.0]), np.diag([4.0, 4.0, 0.25]), n=100, seed=1)
+    rng = np.random.default_rng(2)
+    turn = np.linalg.qr(rng.normal(size=(dims, dims)))[0][:3]
+    a, b = (x @ turn + noise * rng.normal(size=(100, dims)) for x in (a, b))
+    assert frechet_distance(a, b) == pytest.approx(32.25, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "says"),
+    [
+        (np.zeros((5, 3)), np.zeros((5, 4)), "equally many columns; given: 3 and 4"),
+        (np.zeros(5), np.zeros((5, 4)), r"shape \(5,\)"),
+        (np.zeros((1, 4)), np.zeros((5, 4)), "n at least 2"),
+        (np.full((5, 4), np.nan), np.zeros((5, 4)), "finite"),
+    ],
+)
+def test_frechet_distance_says_what_is_wrong(a, b, says):
+    with pytest.raises(ValueError, match=says):
+        frechet_distance(a, b)
+
+
+# The judge
+
+
+def test_the_judge_reads_easy_classes(judge, data):
+    (_, _), (x_test, y_test) = data
+    assert judge.test_accuracy == 1
+    np.testing.assert_array_equal(predict_labels(judge, x_test), y_test)
+    assert label_accuracy(judge, x_test, y_test) == 1
+    assert label_accuracy(judge, x_test, (y_test + 1) % 4) == 0
+    assert label_accuracy(judge, x_test, np.zeros_like(y_test)) == 0.25
+
+
+def test_the_judge_of_colour_images():
+    assert train_judge((colours(384, 0), colours(60, 1)), epochs=8).test_accuracy == 1
+
+
+def test_the_kept_accuracy_is_that_on_the_test_images(data, capsys):
+    train, (x_test, y_test) = data
+    wrong = np.where(np.arange(200) < 50, (y_test + 1) % 4, y_test)
+    judge = train_judge((train, (x_test, wrong)), epochs=8)
+    assert judge.test_accuracy == 0.75
+    assert "right on 75.00% of its real test images" in capsys.readouterr().out
+
+
+def test_uint8_and_floats_are_the_same_images(judge, data):
+    images = data[1][0]
+    floats = images.astype("float32") / 127.5 - 1
+    np.testing.assert_array_equal(judge_features(judge, images), judge_features(judge, floats))
+    assert judge_features(judge, images).shape == (200, 64)
+
+
+def test_a_judge_is_trained_once(judge, data, cache, monkeypatch, capsys):
+    monkeypatch.setattr(metrics, "_fit", lambda *_: pytest.fail("trained again"))
+    capsys.readouterr()
+    again = train_judge(data, epochs=8)
+    assert again.test_accuracy == judge.test_accuracy
+    assert "right on 100.00%" in capsys.readouterr().out
+    np.testing.assert_array_equal(judge_features(again, data[1][0]), judge_features(judge, data[1][0]))
+
+
+def test_other_data_or_epochs_get_another_judge(data, monkeypatch):
+    monkeypatch.setattr(metrics, "_fit", lambda *_: None)
+    names = set()
+    monkeypatch.setattr(metrics, "_save", lambda path, *_: names.add(path.name))
+    (x, y), test = data
+    changed = x.copy()
+    changed[0, 0, 0, 0] ^= 1
+    for train, epochs in [((x, y), 1), ((x, y), 2), ((x[:320], y[:320]), 1), ((changed, y), 1), ((x, y[::-1]), 1)]:
+        train_judge((train, test), epochs=epochs)
+    assert len(names) == 5
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "other arrays"])
+def test_a_damaged_file_is_replaced(damage, data, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "judge.npz"
+    monkeypatch.setattr(metrics, "_cache_file", lambda *_: path)
+    monkeypatch.setattr(metrics, "_fit", lambda *_: None)
+    train_judge(data)
+    whole = path.read_bytes()
+    middle = len(whole) // 2
+    damaged = {
+        "cut": whole[:middle],
+        "flipped": whole[:middle] + bytes(64) + whole[middle + 64 :],
+        "empty": b"",
+        "text": b"not found",
+    }
+    if damage == "other arrays":
+        with path.open("wb") as file:
+            np.savez(file, x=np.zeros(3))
+    else:
+        path.write_bytes(damaged[damage])
+    capsys.readouterr()
+    train_judge(data)
+    assert "judge.npz is damaged" in capsys.readouterr().out
+    train_judge(data)
+    assert "damaged" not in capsys.readouterr().out
+    assert [file.name for file in tmp_path.iterdir()] == ["judge.npz"]
+
+
+def test_a_judge_that_cannot_be_kept_still_judges(data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr(metrics, "_cache_file", lambda *_: tmp_path / "file" / "judge.npz")
+    monkeypatch.setattr(metrics, "_fit", lambda *_: None)
+    assert 0 <= train_judge(data).test_accuracy <= 1
+    assert "not kept" in capsys.readouterr().out
+
+
+def test_training_a_judge_leaves_the_seeds_alone(data, tmp_path, monkeypatch):
+    """Or a notebook would draw other numbers on the day its judge was trained than on the next."""
+    monkeypatch.setattr(metrics, "_cache_file", lambda *_: tmp_path / "judge.npz")
+
+    def draws(trained):
+        keras.utils.set_random_seed(7)
+        if trained:
+            train_judge(data, epochs=1)
+        first_weights = keras.layers.Dense(3)(keras.random.normal((1, 3)))
+        return [random.random(), np.random.random(), *keras.ops.convert_to_numpy(first_weights).ravel()]
+
+    assert draws(trained=True) == draws(trained=False)
+    assert (tmp_path / "judge.npz").exists()
+
+
+def test_attributes_are_the_bits_of_a_face_class():
+    class Answers:
+        input_shape, output_shape = (None, 2, 2, 3), [(None, 64), (None, 16)]
+
+        def predict(self, images, **_):
+            return [None, np.eye(16)[[0b0000, 0b0101, 0b1111, 0b1000]]]
+
+    images = np.zeros((4, 2, 2, 3), np.uint8)
+    wanted = np.array([0b0001, 0b0101, 0b1101, 0b1001])
+    shares = attribute_accuracy(Judge(Answers(), "faces", 1.0), images, wanted)
+    assert shares == {"smiling": 0.5, "glasses": 0.75, "man": 1.0, "old": 1.0}
+    with pytest.raises(ValueError, match="judge of 'faces'"):
+        attribute_accuracy(Judge(Answers(), "mnist", 1.0), images, wanted)
+
+
+# What the judge says about sets of images
+
+
+def test_feature_distance_has_a_floor_and_a_ceiling(judge, data):
+    (x_train, _), (x_test, _) = data
+    floor = feature_distance(judge, x_test, x_train[:200])
+    one_class = feature_distance(judge, x_test, x_train[data[0][1] == 0][:200])
+    noise = feature_distance(judge, x_test, np.random.default_rng(0).uniform(-1, 1, x_test.shape))
+    assert floor < one_class / 10 and floor < noise / 10
+    features = judge_features(judge, x_test), judge_features(judge, x_train[:200])
+    assert floor == frechet_distance(*features)
+    with pytest.raises(ValueError, match="65 images or more a side; given: 200 and 64"):
+        feature_distance(judge, x_test, x_train[:64])
+
+
+def test_mode_coverage_of_known_histograms(judge, data):
+    x, y = data[1]
+    same = mode_coverage(judge, x, y)
+    assert (same["classes"], same["of"], same["kl"]) == (4, 4, 0)
+    np.testing.assert_array_equal(same["shares"], [0.25] * 4)
+
+    collapsed = mode_coverage(judge, x[y == 2], y)
+    assert collapsed["classes"] == 1 and collapsed["kl"] == pytest.approx(np.log(4))
+
+    x_first, x_second = x[y == 0], x[y == 1]
+    halves = mode_coverage(judge, np.concatenate([x_first[:30], x_second[:10]]), y)
+    assert halves["classes"] == 2 and halves["kl"] == pytest.approx(0.75 * np.log(3))
+
+    stray = mode_coverage(judge, np.concatenate([x_first, x_second[:1]]), y)  # 1 of 51 is below 0.25 / 10
+    assert stray["classes"] == 1
+
+    assert mode_coverage(judge, x, y[y < 3])["kl"] == np.inf
+    assert mode_coverage(judge, x, y[y < 3])["of"] == 3
+
+
+def test_precision_and_recall_of_known_sets():
+    rng = np.random.default_rng(0)
+    left, right = rng.normal(size=(200, 5)), rng.normal(size=(200, 5)) + 100
+    both, narrow = np.concatenate([left, right]), rng.normal(size=(200, 5))
+    assert precision_recall(left, right) == (0, 0)
+    assert precision_recall(both, both) == (1, 1)
+    precision, recall = precision_recall(both, narrow)  # half of the modes
+    assert precision > 0.8 and 0.4 < recall <= 0.5
+
+    real, fake = rng.normal(size=(60, 3)), rng.normal(size=(50, 3)) * 1.5
+
+    def share(samples, reference):
+        within = np.linalg.norm(reference[:, None] - reference, axis=-1)
+        radii = np.sort(within, axis=1)[:, 3]  # column 0 is the sample itself
+        return np.mean((np.linalg.norm(samples[:, None] - reference, axis=-1) <= radii).any(axis=1))
+
+    assert precision_recall(real, fake) == pytest.approx((share(fake, real), share(real, fake)))
+    with pytest.raises(ValueError, match="more than 3 samples a side: 60, 3"):
+        precision_recall(real, fake[:3])
+
+
+# Pixels
+
+
+def test_nearest_neighbours_agree_with_numpy():
+    rng = np.random.default_rng(0)
+    images, reference = (rng.integers(0, 256, (n, 5, 4, 3), np.uint8) for n in (7, 30))
+    indices, distances = nearest_neighbours(images, reference, k=4)
+    known = np.linalg.norm((images.reshape(7, 1, -1) / 255 - reference.reshape(1, 30, -1) / 255), axis=-1)
+    np.testing.assert_array_equal(indices, np.argsort(known)[:, :4])
+    np.testing.assert_allclose(distances, np.sort(known)[:, :4], rtol=1e-5)
+
+    indices, distances = nearest_neighbours(reference[[8, 3]] / 127.5 - 1, reference)
+    assert indices.tolist() == [[8], [3]]
+    np.testing.assert_allclose(distances, 0, atol=1e-5)
+
+
+def test_distance_from_black_to_white_is_the_root_of_the_number_of_pixels():
+    black, white = np.zeros((1, 4, 9, 1), np.uint8), np.ones((1, 4, 9, 1), np.float32)
+    distances = nearest_neighbours(black, np.concatenate([white, -white[:, ::-1]]), k=2)[1]
+    assert distances.tolist() == [[0, 6]]
+
+
+def test_memorisation_ratio():
+    """Images on a line: the training set at 0, 100, 200, real ones 10 away from it."""
+
+    def at(*grey):
+        return np.array(grey, np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 3, 3, 1), np.uint8)
+
+    train, held_out = at(0, 100, 200), at(10, 90, 210)
+    assert memorisation_ratio(at(0, 200, 100, 100), train, held_out) == pytest.approx(0, abs=1e-4)
+    assert memorisation_ratio(at(110, 190), train, held_out) == pytest.approx(1, rel=1e-4)
+    assert memorisation_ratio(at(150, 50, 105), train, held_out) == pytest.approx(5, rel=1e-4)
+    with pytest.raises(ValueError, match="Most held-out images are also training images"):
+        memorisation_ratio(held_out, train, train)
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize(
+    ("images", "says"),
+    [
+        (np.zeros((0, 12, 12, 1), np.uint8), "n at least 1"),
+        (np.zeros((12, 12, 1), np.uint8), r"shape \(n, 12, 12, 1\).*given: \(12, 12, 1\)"),
+        (np.zeros((5, 28, 28, 1), np.uint8), r"given: \(5, 28, 28, 1\)"),
+        (np.full((5, 12, 12, 1), 0.5), "no value below 0"),
+        (np.linspace(-1, 255, 144).reshape(1, 12, 12, 1), r"\[-1, 1\]"),
+        (np.full((5, 12, 12, 1), np.nan), r"\[-1, 1\]"),
+        (np.zeros((5, 12, 12, 1), np.int64), "int64"),
+    ],
+)
+def test_wrong_images_get_a_sentence(judge, images, says):
+    for score in (
+        lambda: predict_labels(judge, images),
+        lambda: nearest_neighbours(images, np.zeros((3, 12, 12, 1), np.uint8)),
+    ):
+        with pytest.raises(ValueError, match=says):
+            score()
+
+
+@pytest.mark.parametrize(
+    ("labels", "says"),
+    [
+        (np.zeros(5), "float64"),
+        (np.zeros((6, 4), int), r"6 integers; given: int64 of shape \(6, 4\)"),
+        (np.zeros(5, int), r"of shape \(5,\)"),
+        (np.array([0, 1, 2, 3, 4, 0]), "run from 0 to 4; the classes are 0 to 3"),
+        (np.array([0, 1, 2, 3, -1, 0]), "run from -1 to 3"),
+    ],
+)
+def test_wrong_labels_get_a_sentence(judge, labels, says):
+    with pytest.raises(ValueError, match=says):
+        label_accuracy(judge, np.zeros((6, 12, 12, 1), np.uint8), labels)
+
+
+def test_other_mistakes(data):
+    (x, y), _ = data
+    with pytest.raises(ValueError, match="k is 4; there are 3"):
+        nearest_neighbours(x[:2], x[:3], k=4)
+    with pytest.raises(ValueError, match="no data set 'mnits'"):
+        train_judge("mnits")
+    with pytest.raises(ValueError, match="640 integers"):
+        train_judge(((x, y[:-1]), (x, y)))

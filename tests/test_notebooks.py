@@ -1,0 +1,269 @@
+"""The rules of the notebooks, and the tools that run and publish them. The notebooks themselves run under nbmake."""
+
+import ast
+import json
+import re
+import statistics
+import subprocess
+import sys
+
+import colab
+import nbformat
+import pytest
+
+import notebooks as tool
+from notebooks import code_cells, code_hash, parse
+
+PATHS = sorted(tool.NOTEBOOKS.glob("*.ipynb"))
+QUICK_LINE = 'QUICK = os.environ.get("KERAS_GEN_QUICK") == "1"  # set by the tests; leave it alone'
+ABSOLUTE_PATH = re.compile(r"(?<![\w.])/(home|root|work|Users|tmp|content|usr|opt)/|\b[A-Za-z]:\\")
+WORD = r"[a-z]+\d{0,2}|\d{1,3}"
+
+
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def path(request):
+    return request.param
+
+
+@pytest.fixture
+def notebook(path):
+    return nbformat.read(path, as_version=4)
+
+
+def tags(cell):
+    return cell.metadata.get("tags", [])
+
+
+def code_lines(cell):
+    return [line for line in cell.source.splitlines() if line.strip()]
+
+
+# ---- what a notebook's source must look like ----
+
+
+def test_title_colab_and_parameters_come_first(notebook, path):
+    title, install, parameters = notebook.cells[:3]
+    assert title.cell_type == "markdown" and title.source.startswith("# ")
+    assert title.source.endswith("\n\n" + colab.badge(path.name)), "run `python run.py links`"
+    assert tags(install) == ["colab"] and install.source == colab.install_cell(), "run `python run.py links`"
+    assert [cell.id for cell in notebook.cells if "parameters" in tags(cell)] == [parameters.id]
+    assert QUICK_LINE in parameters.source.splitlines()
+
+
+def test_only_the_quick_line_reads_the_environment(notebook):
+    reads = [cell.source for cell in code_cells(notebook) if re.search(r"\benviron\b|\bgetenv\b", cell.source)]
+    assert len(reads) == 1 and len(re.findall("environ|getenv", reads[0])) == 1 and QUICK_LINE in reads[0]
+
+
+def test_size(notebook):
+    lengths = {cell.id: len(code_lines(cell)) for cell in code_cells(notebook)}
+    assert min(lengths.values()) > 0, "an empty code cell gets no number when it runs"
+    assert sum(lengths.values()) <= 300
+    assert {name: length for name, length in lengths.items() if length > 45} == {}
+    assert statistics.median(lengths.values()) <= 15
+
+
+def test_no_cell_may_fail(notebook):
+    """Both switches would turn a broken notebook green."""
+    assert not notebook.metadata.get("execution", {}).get("allow_errors")
+    assert [cell.id for cell in notebook.cells if "raises-exception" in tags(cell)] == []
+
+
+def test_cell_ids_are_words(notebook):
+    ids = [cell.id for cell in notebook.cells]
+    assert [name for name in ids if not re.fullmatch(rf"({WORD})(-({WORD}))*", name)] == []
+    assert len(set(ids)) == len(ids)
+
+
+def test_closing_sections(notebook):
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    for section in ("What you should see", "If it fails", "Exercises"):
+        assert re.search(rf"^#+ .*{section}", prose, re.MULTILINE), section
+
+
+def test_last_cell_builds_results_and_asserts(notebook):
+    nodes = list(ast.walk(parse(code_cells(notebook)[-1])))
+    assert any(
+        isinstance(node, ast.Name) and node.id == "RESULTS" and isinstance(node.ctx, ast.Store) for node in nodes
+    )
+    assert any(isinstance(node, ast.Assert) for node in nodes)
+
+
+# ---- what is stored in it ----
+
+
+def test_published_with_this_code(notebook, path):
+    stamp = notebook.metadata.get("keras_gen", {})
+    command = f"run `python run.py publish notebooks/{path.name}`"
+    assert stamp, f"{path.name} was never published: {command}"
+    assert stamp["profile"] == "full"
+    assert stamp["code_hash"] == code_hash(notebook), f"{path.name}'s outputs are of other code: {command}"
+    assert {"data_set", "seed", "seconds", "device", "versions"} <= stamp.keys()
+    assert re.fullmatch("[0-9a-f]{7,40}(-dirty)?", stamp["commit"])
+    assert stamp["results"] and "null" not in json.dumps(stamp["results"]), "RESULTS is empty or holds NaN"
+
+
+def test_outputs_are_clean(notebook, path):
+    cells = code_cells(notebook)
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert any(cell.outputs for cell in cells)
+    for cell in cells:
+        for output in cell.outputs:
+            assert output.output_type != "error", cell.id
+            assert output.get("name") != "stderr", cell.id
+            texts = [output.get("text", "")]
+            texts += [str(value) for kind, value in output.get("data", {}).items() if not kind.startswith("image/")]
+            for text in texts:
+                assert not ABSOLUTE_PATH.search(re.sub(r"data:[\w/+;-]+,[\w+/=]*", "", text)), cell.id
+    assert "widgets" not in notebook.metadata
+    assert path.stat().st_size < 1.5e6
+    nbformat.validate(notebook)
+
+
+def test_ruff_on_notebooks(path):
+    for task in (["check"], ["format", "--check"]):
+        ruff = subprocess.run([sys.executable, "-m", "ruff", *task, path], capture_output=True, text=True)
+        assert ruff.returncode == 0, ruff.stdout + ruff.stderr
+
+
+# ---- the tools ----
+
+PARAMETERS = 'import os\nQUICK = os.environ.get("KERAS_GEN_QUICK") == "1"\nDATASET = "dots"\nSEED = 7'
+PICTURE = (
+    "import base64\nfrom IPython.display import Image\n"
+    "Image(base64.b64decode('R0lGODlhAQABAAAAACwAAAAAAQABAAA='), format='gif')"
+)
+
+
+def write(path, *sources):
+    cells = [nbformat.v4.new_markdown_cell("# Tiny", id="title")]
+    cells += [nbformat.v4.new_code_cell(source, id=f"cell-{index}") for index, source in enumerate(sources)]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), path)
+    return path
+
+
+def changed(notebook, index, source):
+    copy = nbformat.from_dict(notebook)
+    copy.cells[index].source = source
+    return copy
+
+
+def test_publish_stores_outputs_and_stamp(tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_GEN_QUICK", "1")  # must not reach a full run
+    path = write(
+        tmp_path / "tiny.ipynb",
+        PARAMETERS,
+        "import sys\nprint('QUICK', QUICK)\nprint('chatter', file=sys.stderr)",
+        PICTURE,
+        "import numpy as np\nRESULTS = {'score': np.float32(0.5), 'by_class': {'a': np.arange(2)}, 'lost': np.nan}",
+    )
+    told = []
+    tool.publish(path, commit="abc1234", tell=told.append)
+    notebook = nbformat.read(path, as_version=4)
+    stamp = notebook.metadata.keras_gen
+    assert list(stamp) and stamp.profile == "full" and stamp.data_set == "dots" and stamp.seed == 7
+    assert stamp.commit == "abc1234" and stamp.code_hash == code_hash(notebook)
+    assert stamp.results == {"score": 0.5, "by_class": {"a": [0, 1]}, "lost": None}
+    assert stamp.seconds > 0 and "CPU cores" in stamp.device and {"python", "numpy"} <= stamp.versions.keys()
+    assert [cell.execution_count for cell in code_cells(notebook)] == [1, 2, 3, 4]
+    assert notebook.cells[2].outputs == [{"name": "stdout", "output_type": "stream", "text": "QUICK False\n"}]
+    assert len(notebook.cells) == 5 and not any("execution" in cell.metadata for cell in notebook.cells)
+    assert "chatter" in "".join(told), "what is dropped from the notebook is shown to its author"
+
+
+def test_publish_leaves_a_failing_notebook_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "BUILD", tmp_path / "build")
+    path = write(tmp_path / "tiny.ipynb", PARAMETERS, "print('so far')", "1 / 0", "RESULTS = {}")
+    before = path.read_bytes()
+    with pytest.raises(tool.NotebookFailed, match=r"in cell 3:(.|\n)*1 / 0(.|\n)*ZeroDivisionError"):
+        tool.publish(path, commit="abc1234", tell=lambda text: None)
+    assert path.read_bytes() == before
+    assert "so far" in (tmp_path / "build/unpublished_tiny.ipynb").read_text(encoding="utf-8")
+
+
+def test_a_dead_kernel_is_named(tmp_path):
+    notebook = nbformat.read(write(tmp_path / "tiny.ipynb", PARAMETERS, "os._exit(1)", "RESULTS = {}"), as_version=4)
+    with pytest.raises(tool.NotebookFailed, match=r"the kernel died .* in cell 2:\nos._exit"):
+        tool.execute(notebook, tmp_path, quick=True)
+    assert len(notebook.cells) == 4
+
+
+def test_publish_asks_for_the_stamp_before_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "BUILD", tmp_path / "build")
+    path = write(tmp_path / "tiny.ipynb", PARAMETERS)
+    with pytest.raises(tool.NotebookFailed, match="no cell assigns RESULTS"):
+        tool.publish(path, commit="abc1234")
+
+
+def test_publish_keeps_prose_that_was_edited_meanwhile_and_refuses_other_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "BUILD", tmp_path / "build")
+    path = write(tmp_path / "tiny.ipynb", PARAMETERS, "RESULTS = {'x': 1}")
+    original = nbformat.read(path, as_version=4)
+    tool.BUILD.mkdir()
+
+    def run_while_editing(index, source):
+        def execute(notebook, folder, quick, tell):
+            nbformat.write(changed(original, index, source), path)
+            return {"results": {}}
+
+        monkeypatch.setattr(tool, "execute", execute)
+        tool.publish(path, commit="abc1234", tell=lambda text: None)
+
+    run_while_editing(0, "# A better title")
+    published = nbformat.read(path, as_version=4)
+    assert published.cells[0].source == "# A better title" and "keras_gen" in published.metadata
+    with pytest.raises(tool.NotebookFailed, match="the code changed"):
+        run_while_editing(2, "RESULTS = {'x': 2}")
+    assert "keras_gen" not in nbformat.read(path, as_version=4).metadata
+
+
+def test_demo_runs_quickly_goes_on_after_a_failure_and_extracts_pictures(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("KERAS_GEN_DATA", "/nowhere")
+    good = write(
+        tmp_path / "02_good.ipynb",
+        PARAMETERS,
+        PICTURE,
+        "RESULTS = {'quick': QUICK, 'data': os.environ.get('KERAS_GEN_DATA'), 'accuracy': 0.98765}",
+    )
+    bad = write(tmp_path / "01_bad.ipynb", PARAMETERS, "undefined_name", "RESULTS = {}")
+    before = good.read_bytes()
+    assert tool.demo([bad, good], tmp_path / "demo") == 1
+    out = capsys.readouterr().out
+    assert "undefined_name" in out and "NameError" in out and "\x1b" not in out
+    assert "quick True, data None, accuracy 0.988" in out and "1 of 2" in out
+    assert (tmp_path / "demo/02_good/01-cell-1.gif").read_bytes().startswith(b"GIF89a")
+    assert code_cells(nbformat.read(tmp_path / "demo/02_good.ipynb", as_version=4))[1].outputs
+    assert good.read_bytes() == before
+
+
+def test_hash_follows_the_code_and_nothing_else(tmp_path):
+    code = "def f(x):\n    return f'{x:{3}}' + \"a\"\n\n%matplotlib inline"
+    notebook = nbformat.read(write(tmp_path / "tiny.ipynb", PARAMETERS, code), as_version=4)
+    same = "def f( x ):  # why\n\n  return (f\"{x:{3}}\" + 'a')\n%matplotlib inline"
+    assert code_hash(changed(notebook, 2, same)) == code_hash(notebook)
+    assert code_hash(changed(notebook, 0, "# Other words")) == code_hash(notebook)
+    for other in (code.replace("{3}", "{4}"), code.replace('"a"', '""'), code.replace("inline", "widget")):
+        assert code_hash(changed(notebook, 2, other)) != code_hash(notebook), other
+    # one value for all Pythons: computed on 3.11, 3.12 and 3.13
+    assert code_hash(notebook) == "c3359c6810b97c94"
+
+
+def test_links_write_the_colab_cells_and_leave_the_hash(tmp_path, monkeypatch):
+    path = write(tmp_path / "tiny.ipynb", PARAMETERS)
+    colab.link(path)
+    first = nbformat.read(path, as_version=4)
+    assert first.cells[0].source == "# Tiny\n\n" + colab.badge("tiny.ipynb")
+    assert first.cells[1].source == colab.install_cell() and tags(first.cells[1]) == ["colab"]
+    parse(first.cells[1])  # valid where IPython's magics are
+
+    home = {"version": "1.2.3", "urls": {"Repository": "https://github.com/somebody/course"}}
+    monkeypatch.setattr(colab, "project", lambda: home)
+    colab.link(path)
+    second = nbformat.read(path, as_version=4)
+    assert len(second.cells) == len(first.cells) and code_hash(second) == code_hash(first)
+    assert "github/somebody/course/blob/main/notebooks/tiny.ipynb)" in second.cells[0].source
+    assert "https://github.com/somebody/course/archive/refs/tags/v1.2.3.tar.gz" in second.cells[1].source
+    readme = "git clone https://github.com/a/b\n[x](https://colab.research.google.com/github/a/b/blob/main/notebooks/n.ipynb)"
+    assert colab.link_readme(readme) == readme.replace("a/b/blob", "somebody/course/blob").replace(
+        "https://github.com/a/b", "https://github.com/somebody/course"
+    )

@@ -1,0 +1,293 @@
+"""Runs, publishes and links the notebooks; `run.py` calls it, and any Python with nbclient can:
+
+    python tools/notebooks.py publish notebooks/03_dcgan_cifar10.ipynb
+
+A notebook in this repository is code, prose and the outputs of one full run. `publish` is the only writer of outputs;
+it stamps them with what they were made from, and the tests hold stamp and code together.
+"""
+
+import argparse
+import ast
+import base64
+import hashlib
+import inspect
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import colab
+import nbformat
+from IPython.core.inputtransformer2 import TransformerManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+BUILD = ROOT / "build"
+STAMP_NAMES = ("DATASET", "SEED", "RESULTS")  # every notebook assigns them; the stamp is made from them
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
+
+
+class NotebookFailed(Exception):
+    """A cell raised, or its kernel died. The message holds the cell and the error."""
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def first_line(cell):
+    return next((line for line in cell.source.splitlines() if line.strip()), "")
+
+
+# ---- the code's hash: changes with the program, not with formatting, comments, prose or the public address ----
+
+
+def tree(node):
+    """A syntax tree as plain lists, the same from every Python (ast.dump differs between 3.11, 3.12 and 3.13)."""
+    if isinstance(node, list):
+        return [tree(child) for child in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, [])}
+    if isinstance(node, ast.JoinedStr):  # Python 3.12.0 ends a nested format with an empty string
+        fields["values"] = [part for part in node.values if getattr(part, "value", None) != ""]
+    return [type(node).__name__, *((name, tree(value)) for name, value in fields.items())]
+
+
+def parse(cell):
+    """The cell's syntax tree; IPython's own lines (%pip, !ls) become calls first."""
+    source = cell.source
+    if "colab" in cell.metadata.get("tags", []):
+        source = re.sub(r"https?://\S+", "ADDRESS", source)
+    return ast.parse(TransformerManager().transform_cell(source))
+
+
+def code_hash(notebook):
+    return hashlib.sha256(repr([tree(parse(cell)) for cell in code_cells(notebook)]).encode()).hexdigest()[:16]
+
+
+# ---- running ----
+
+
+def facts(names):
+    """Runs in the notebook's kernel, after its last cell: what the stamp is to say, as JSON."""
+    import json
+    import os
+    import platform
+    import sys
+
+    import numpy
+
+    keras, gpu = sys.modules.get("keras"), None
+    backend = keras.config.backend() if keras else "numpy"
+    module = sys.modules[backend]
+    if backend == "tensorflow" and (found := module.config.list_physical_devices("GPU")):
+        gpu = module.config.experimental.get_device_details(found[0]).get("device_name", "GPU")
+    elif backend == "jax" and module.default_backend() != "cpu":
+        gpu = module.devices()[0].device_kind
+    elif backend == "torch" and module.cuda.is_available():
+        gpu = module.cuda.get_device_name(0)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    versions = {"python": platform.python_version(), "numpy": numpy.__version__, backend: str(module.__version__)}
+    if keras:
+        versions["keras"] = keras.__version__
+    known = {
+        "data_set": names["DATASET"],
+        "seed": names["SEED"],
+        "device": f"{backend} on {gpu or f'{cores} CPU cores'}",
+        "versions": versions,
+        "results": names["RESULTS"],
+    }
+    return json.dumps(known, default=lambda value: numpy.asarray(value).tolist())
+
+
+def kernel_environment(quick):
+    """The environment of a notebook's kernel: embedded data and small networks if `quick`, else the user's own data."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("KERAS_GEN_QUICK", "MPLBACKEND")}
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    if quick:
+        environment["KERAS_GEN_QUICK"] = "1"
+        environment.pop("KERAS_GEN_DATA", None)
+    return environment
+
+
+def execute(notebook, folder, quick, tell=lambda text: None):
+    """Run the notebook's cells in place, in `folder`; return the kernel's `facts`. Raises NotebookFailed."""
+    BUILD.mkdir(exist_ok=True)
+    code = "\n".join(cell.source for cell in code_cells(notebook))
+    if missing := [name for name in STAMP_NAMES if not re.search(rf"^{name}\b.*=", code, re.MULTILINE)]:
+        raise NotebookFailed(
+            f"no cell assigns {' or '.join(missing)}: the stamp is made from {', '.join(STAMP_NAMES)}."
+        )
+    client = NotebookClient(
+        notebook,
+        timeout=None,  # a full run may take hours
+        kernel_name="python3",
+        record_timing=False,
+        coalesce_streams=True,
+        store_widget_state=False,
+        resources={"metadata": {"path": str(folder)}},
+    )
+    probe = nbformat.v4.new_code_cell(f"{inspect.getsource(facts)}\nprint(facts(globals()))")
+    notebook.cells.append(probe)
+    try:
+        with (
+            (BUILD / "kernel.log").open("w") as log,  # what TensorFlow says at its start, and a crash's last words
+            client.setup_kernel(env=kernel_environment(quick), stderr=log),
+        ):
+            for index, cell in enumerate(notebook.cells[:-1]):
+                if cell.cell_type == "code":
+                    tell(f"[{index:3}] {first_line(cell)[:70]:70} ")
+                    start = time.perf_counter()
+                    client.execute_cell(cell, index)
+                    tell(f"{time.perf_counter() - start:7.1f} s\n")
+            client.execute_cell(probe, len(notebook.cells) - 1)
+    except CellExecutionError as error:
+        raise NotebookFailed(f"in cell {index}:\n{re.sub(COLOURS, '', str(error))}") from None
+    except DeadKernelError:
+        words = f"the kernel died (out of memory? see {BUILD / 'kernel.log'}) in cell {index}:\n{cell.source}"
+        raise NotebookFailed(words) from None
+    finally:
+        notebook.cells.pop()
+    printed = "".join(output.text for output in probe.outputs if output.get("name") == "stdout")
+    return json.loads(printed.splitlines()[-1], parse_constant=lambda _: None)  # NaN is no JSON: null
+
+
+# ---- tasks ----
+
+
+def last_commit():
+    """The last commit that touched keras_gen/, with `-dirty` behind it if files there have changed since."""
+    module = ["--", "keras_gen"]
+    try:
+        commit = subprocess.check_output(["git", "log", "-1", "--format=%h", *module], cwd=ROOT, text=True).strip()
+        changes = subprocess.check_output(["git", "status", "--porcelain", *module], cwd=ROOT, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        commit = ""
+    if not commit:
+        raise NotebookFailed("git knows no commit of keras_gen/ here: give it with --commit or KERAS_GEN_COMMIT.")
+    return f"{commit}-dirty" if changes else commit
+
+
+def publish(path, commit=None, tell=lambda text: print(text, end="", flush=True)):
+    """Run a notebook in full and store outputs and stamp in it; a failed run leaves the file as it was."""
+    path = Path(path).resolve()
+    notebook = nbformat.read(path, as_version=4)
+    commit = commit or os.environ.get("KERAS_GEN_COMMIT") or last_commit()
+    aside = BUILD / f"unpublished_{path.name}"  # a long run that cannot be published is worth a look
+    start = time.perf_counter()
+    try:
+        known = execute(notebook, path.parent, quick=False, tell=tell)
+    except NotebookFailed as error:
+        nbformat.write(notebook, aside)
+        raise NotebookFailed(f"{error}\nWhat ran is in {aside}.") from None
+    seconds = time.perf_counter() - start
+
+    current = nbformat.read(path, as_version=4)  # its prose may have been edited while the cells ran
+    if code_hash(current) != code_hash(notebook):
+        nbformat.write(notebook, aside)
+        raise NotebookFailed(f"the code changed while it ran; the executed copy is {aside}.")
+    for cell, executed in zip(code_cells(current), code_cells(notebook), strict=True):
+        for warning in (output for output in executed.outputs if output.get("name") == "stderr"):
+            tell(textwrap.indent(f"dropped from '{first_line(cell)}':\n{warning.text}", "  stderr: "))
+        cell.outputs = [output for output in executed.outputs if output.get("name") != "stderr"]
+        cell.execution_count = executed.execution_count
+        cell.metadata.pop("execution", None)
+    current.metadata.pop("widgets", None)
+    current.metadata.kernelspec = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+    current.metadata.language_info = {"name": "python"}
+    current.metadata.keras_gen = {
+        "profile": "full",
+        "seconds": round(seconds, 1),
+        "commit": commit,
+        "code_hash": code_hash(current),
+        **known,
+    }
+    fresh = path.with_name(f".{path.name}.new")
+    nbformat.write(current, fresh)
+    fresh.replace(path)
+    tell(f"published {path.name}: {seconds:.0f} s, {path.stat().st_size / 1000:.0f} kB. {summary(known['results'])}\n")
+
+
+def summary(results, width=100):
+    """RESULTS on one line."""
+
+    def short(value):
+        if isinstance(value, dict):
+            return "(" + ", ".join(f"{name} {short(part)}" for name, part in value.items()) + ")"
+        return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+    return textwrap.shorten(short(results)[1:-1], width, placeholder=" ...")
+
+
+def save_pictures(notebook, folder):
+    """Each PNG, JPEG and GIF among the outputs as a file, named after its cell; returns how many."""
+    count = 0
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            for kind in PICTURES.keys() & output.get("data", {}).keys():
+                count += 1
+                picture = folder / f"{count:02}-{cell.id}.{PICTURES[kind]}"
+                picture.write_bytes(base64.b64decode(output.data[kind]))
+    return count
+
+
+def demo(notebooks, folder):
+    """Run the notebooks quickly, one line each; copies and pictures go to `folder`. Returns how many failed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    failed = 0
+    for path in notebooks:
+        print(f"{path.stem:22}", end="", flush=True)
+        notebook, pictures, start = nbformat.read(path, as_version=4), folder / path.stem, time.perf_counter()
+        pictures.mkdir(parents=True)
+        try:
+            outcome = summary(execute(notebook, path.parent, quick=True)["results"])
+        except NotebookFailed as error:
+            failed, outcome = failed + 1, f"FAILED {error}"
+        nbformat.write(notebook, folder / path.name)
+        save_pictures(notebook, pictures)
+        print(f"{time.perf_counter() - start:5.0f} s  {outcome}", flush=True)
+    print(f"\n{len(notebooks) - failed} of {len(notebooks)} notebooks ran. Open them, and their pictures, in {folder}")
+    return failed
+
+
+def main(arguments):
+    parser = argparse.ArgumentParser(description="Run, publish and link the notebooks.")
+    tasks = parser.add_subparsers(dest="task", required=True)
+    tasks.add_parser("demo", help="run every notebook quickly")
+    tasks.add_parser("links", help="write the public address into the notebooks and README")
+    publishing = tasks.add_parser("publish", help="run notebooks in full and store their outputs")
+    publishing.add_argument("notebook", nargs="+", type=Path)
+    publishing.add_argument("--commit", help="the commit of keras_gen, where git cannot tell")
+    options = parser.parse_args(arguments)
+    notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
+    if options.task == "demo":
+        return 1 if demo(notebooks, BUILD / "demo") else 0
+    if options.task == "links":
+        for path in notebooks:
+            colab.link(path)
+        readme = ROOT / "README.md"
+        readme.write_text(colab.link_readme(readme.read_text(encoding="utf-8")), encoding="utf-8")
+        return 0
+    try:
+        for path in options.notebook:
+            publish(path, options.commit)
+    except (NotebookFailed, OSError) as error:
+        return f"\n{path.name} was not published: {error}"
+    except KeyboardInterrupt:
+        return f"\nStopped; {path.name} is as it was."
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
