@@ -1,7 +1,7 @@
-"""Scores: what a judge, a classifier trained on real images only, and plain distances say about generated images.
+"""Scores of generated images: by a judge, which is a classifier trained on real images only, and by plain distances.
 
-Every function takes images as uint8, as `load_dataset` gives them, or as floats in [-1, 1], as a generator makes them,
-shape (n, height, width, channels). Both are compared as uint8: a generated image has no finer shades than a real one.
+Images are (n, height, width, channels), uint8 as `load_dataset` gives them or floats in [-1, 1] as a generator makes
+them. Both are compared as uint8: a generated image gets no finer shades than a real one.
 """
 
 import hashlib
@@ -65,20 +65,23 @@ def train_judge(dataset, epochs=None):
 
 
 def _define_judge(image_shape, n_classes):
-    seeds = iter(range(100))  # seeds of its own: whether a judge was cached must not change a notebook's random numbers
+    seeds = iter(range(100))  # its own: whether a judge was kept or trained must not change a notebook's random numbers
+
+    def he_normal():
+        return keras.initializers.HeNormal(seed=next(seeds))
+
     x = inputs = keras.Input(image_shape, dtype="uint8")
     x = layers.Rescaling(1 / 127.5, offset=-1)(x)
     width = 16 if image_shape[-1] == 1 else 32
     for filters in (width, 2 * width, 4 * width):
-        he_normal = keras.initializers.HeNormal(seed=next(seeds))
-        x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=he_normal)(x)
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False, kernel_initializer=he_normal())(x)
         x = layers.MaxPooling2D(padding="same")(x)  # before the rest, which then has a quarter of the work
         x = layers.BatchNormalization(momentum=0.9)(x)  # 0.99 lags behind in a training this short
         x = layers.ReLU()(x)
-    he_normal = keras.initializers.HeNormal(seed=next(seeds))
-    features = layers.Dense(64, activation="relu", kernel_initializer=he_normal)(layers.Flatten()(x))
+    x = layers.Flatten()(x)
+    features = layers.Dense(64, activation="relu", kernel_initializer=he_normal())(x)
     x = layers.Dropout(0.3, seed=next(seeds))(features)
-    logits = layers.Dense(n_classes, kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)))(x)
+    logits = layers.Dense(n_classes, kernel_initializer=he_normal())(x)
     return keras.Model(inputs, logits), keras.Model(inputs, [features, logits])
 
 

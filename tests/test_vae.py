@@ -184,6 +184,7 @@ def test_saved_and_loaded_it_gives_the_same_and_goes_on_training(tmp_path):
     vae.save(tmp_path / "vae.keras")
     loaded = keras.models.load_model(tmp_path / "vae.keras")
     assert isinstance(loaded, VAE) and float(loaded.sampling.beta) == pytest.approx(0.3)
+    assert float(VAE.from_config(vae.get_config()).sampling.beta) == pytest.approx(0.3)  # without the weights too
     np.testing.assert_array_equal(loaded.predict(x, verbose=0), vae.predict(x, verbose=0))
     np.testing.assert_array_equal(iwae_bound(loaded, x, k=3), iwae_bound(vae, x, k=3))
     noise = ops.convert_to_numpy(vae.sampling.seed_generator.state)  # Keras does not save it
