@@ -29,6 +29,7 @@ keras_gen: generative models with Keras 3.   python run.py TASK
 for authors
   publish NOTEBOOK   run a notebook in full and store its outputs in it (takes its time)
   links              write the public address of pyproject.toml into the notebooks and README
+  readme             write README's table and pictures from the published notebooks
 
 The first task installs everything into .venv: about 800 MB to download, a few minutes."""
 
@@ -39,6 +40,7 @@ TASKS = {
     "bench": ["benchmarks/bench.py"],
     "publish": ["tools/notebooks.py", "publish"],
     "links": ["tools/notebooks.py", "links"],
+    "readme": ["tools/notebooks.py", "readme"],
 }
 
 LOCKED = [["-r", "requirements.lock"], ["-e", ".", "--no-deps"]]

@@ -4,8 +4,9 @@ Reading order: latent, gan, callbacks, runs; vae; metrics; plots; data, faces, s
 """
 
 from .callbacks import PrintProgress, SampleGrid, StopOnNonFinite
-from .data import DataUnavailable, load_dataset, load_image_folder, load_real_samples, to_uint8
+from .data import DataUnavailable, load_dataset, load_real_samples, to_uint8
 from .faces import FACE_CLASSES, draw_faces, face_classes, sample_face_attributes
+from .folder import load_image_folder
 from .gan import (
     define_gan,
     generate_fake_samples,

@@ -11,7 +11,7 @@ from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 
 from keras_gen import data, faces
-from keras_gen.data import DataUnavailable, load_dataset, load_image_folder, load_real_samples, to_uint8
+from keras_gen import DataUnavailable, load_dataset, load_image_folder, load_real_samples, to_uint8
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,61 @@
+"""README's table of notebooks and its pictures, written from what the published notebooks hold.
+
+`python run.py readme` calls it; a test holds README and stamps together.
+"""
+
+import base64
+import re
+from pathlib import Path
+
+import colab
+import nbformat
+from PIL import Image
+
+from keras_gen import draw_faces, sample_face_attributes, tile_images
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "pictures"
+TABLE = re.compile(r"(<!-- results:.*?-->\n).*?(<!-- end of results -->)", re.DOTALL)
+
+# What README says of a notebook's RESULTS.
+RESULTS = {
+    "03_dcgan_cifar10": "feature distance **{feature_distance:.0f}** (real images {feature_distance_floor:.0f},"
+    " untrained {feature_distance_untrained:.0f}); D is right on {d_acc_real:.0%} of real and {d_acc_fake:.0%} of fake images",
+}
+
+
+def row(path):
+    """The line of one published notebook; it needs a title, a stamp and a cell tagged `picture`."""
+    notebook = nbformat.read(path, as_version=4)
+    stamp = notebook.metadata.keras_gen
+    title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+    made = f"{stamp.data_set}, {stamp.seconds / 60:.0f} min, {stamp.device}"
+    picture = f"[![{title}](pictures/{path.stem}.jpg)](notebooks/{path.name})"
+    result = RESULTS[path.stem].format(**stamp.results)
+    link = f"[{path.stem}](notebooks/{path.name})<br>{title}"
+    return f"| {link} | {picture} | {made} | {result} | {colab.badge(path.name)} |"
+
+
+def with_table(text, paths):
+    """README's text with the table of these notebooks."""
+    head = "| notebook | result | made with | score | |\n|---|---|---|---|---|\n"
+    rows = "".join(row(path) + "\n" for path in paths)
+    return TABLE.sub(lambda match: match[1] + "\n" + head + rows + "\n" + match[2], text)
+
+
+def write_pictures(paths):
+    """Each notebook's picture out of its outputs, and the row of drawn faces above the title."""
+    PICTURES.mkdir(exist_ok=True)
+    for path in paths:
+        notebook = nbformat.read(path, as_version=4)
+        cell = next(cell for cell in notebook.cells if "picture" in cell.metadata.get("tags", []))
+        data = next(output.data for output in cell.outputs if "image/jpeg" in output.get("data", {}))
+        (PICTURES / f"{path.stem}.jpg").write_bytes(base64.b64decode(data["image/jpeg"]))
+    faces = draw_faces(sample_face_attributes(24, seed=11), size=96)
+    Image.fromarray(tile_images(faces, n_columns=12, gap=2)).save(PICTURES / "faces.png", optimize=True)
+
+
+def write(paths):
+    write_pictures(paths)
+    readme = ROOT / "README.md"
+    readme.write_text(with_table(readme.read_text(encoding="utf-8"), paths), encoding="utf-8")
