@@ -1,6 +1,6 @@
 """Generative models with Keras 3: what the notebooks of the course share.
 
-Reading order: latent, gan, callbacks, runs; vae; metrics; plots; data, faces, shapes; checks last.
+Reading order: latent, gan, callbacks, runs; vae; judge, metrics; plots; data, folder, faces, shapes; checks last.
 """
 
 from .callbacks import PrintProgress, SampleGrid, StopOnNonFinite
@@ -15,19 +15,17 @@ from .gan import (
     train,
     train_discriminator,
 )
+from .judge import Judge, judge_features, predict_labels, train_judge
 from .latent import generate_latent_points, interpolate_points
 from .metrics import (
     attribute_accuracy,
     feature_distance,
     frechet_distance,
-    judge_features,
     label_accuracy,
     memorisation_ratio,
     mode_coverage,
     nearest_neighbours,
     precision_recall,
-    predict_labels,
-    train_judge,
 )
 from .plots import plot_history, save_gif, show_film_strip, show_grid, show_source, tile_images
 from .runs import SaveRun, load_run
@@ -37,6 +35,7 @@ __all__ = [
     "FACE_CLASSES",
     "VAE",
     "DataUnavailable",
+    "Judge",
     "PrintProgress",
     "SampleGrid",
     "Sampling",

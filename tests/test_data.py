@@ -10,8 +10,7 @@ from PIL import Image
 from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 
-from keras_gen import data, faces
-from keras_gen import DataUnavailable, load_dataset, load_image_folder, load_real_samples, to_uint8
+from keras_gen import DataUnavailable, data, faces, load_dataset, load_image_folder, load_real_samples, to_uint8
 
 
 @pytest.fixture(autouse=True)

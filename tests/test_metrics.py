@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from keras_gen import metrics
-from keras_gen.metrics import (
+from keras_gen import (
     Judge,
     attribute_accuracy,
     feature_distance,
@@ -22,6 +21,7 @@ from keras_gen.metrics import (
     predict_labels,
     train_judge,
 )
+from keras_gen import judge as judging
 
 
 def quadrants(n, seed):
@@ -45,9 +45,9 @@ def colours(n, seed):
 def cache(tmp_path_factory):
     """Judges of the tests are kept in a folder of their own."""
     folder = tmp_path_factory.mktemp("judges")
-    cache_file = metrics._cache_file
+    cache_file = judging._cache_file
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "_cache_file", lambda *key: folder / cache_file(*key).name)
+        patch.setattr(judging, "_cache_file", lambda *key: folder / cache_file(*key).name)
         yield folder
 
 
@@ -147,7 +147,7 @@ def test_uint8_and_floats_are_the_same_images(judge, data):
 
 
 def test_a_judge_is_trained_once(judge, data, cache, monkeypatch, capsys):
-    monkeypatch.setattr(metrics, "_fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(judging, "_fit", lambda *_: pytest.fail("trained again"))
     capsys.readouterr()
     again = train_judge(data, epochs=8)
     assert again.test_accuracy == judge.test_accuracy
@@ -156,9 +156,9 @@ def test_a_judge_is_trained_once(judge, data, cache, monkeypatch, capsys):
 
 
 def test_other_data_or_epochs_get_another_judge(data, monkeypatch):
-    monkeypatch.setattr(metrics, "_fit", lambda *_: None)
+    monkeypatch.setattr(judging, "_fit", lambda *_: None)
     names = set()
-    monkeypatch.setattr(metrics, "_save", lambda path, *_: names.add(path.name))
+    monkeypatch.setattr(judging, "_save", lambda path, *_: names.add(path.name))
     (x, y), test = data
     changed = x.copy()
     changed[0, 0, 0, 0] ^= 1
@@ -170,8 +170,8 @@ def test_other_data_or_epochs_get_another_judge(data, monkeypatch):
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "text", "other arrays"])
 def test_a_damaged_file_is_replaced(damage, data, tmp_path, monkeypatch, capsys):
     path = tmp_path / "judge.npz"
-    monkeypatch.setattr(metrics, "_cache_file", lambda *_: path)
-    monkeypatch.setattr(metrics, "_fit", lambda *_: None)
+    monkeypatch.setattr(judging, "_cache_file", lambda *_: path)
+    monkeypatch.setattr(judging, "_fit", lambda *_: None)
     train_judge(data)
     whole = path.read_bytes()
     middle = len(whole) // 2
@@ -196,15 +196,15 @@ def test_a_damaged_file_is_replaced(damage, data, tmp_path, monkeypatch, capsys)
 
 def test_a_judge_that_cannot_be_kept_still_judges(data, tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr(metrics, "_cache_file", lambda *_: tmp_path / "file" / "judge.npz")
-    monkeypatch.setattr(metrics, "_fit", lambda *_: None)
+    monkeypatch.setattr(judging, "_cache_file", lambda *_: tmp_path / "file" / "judge.npz")
+    monkeypatch.setattr(judging, "_fit", lambda *_: None)
     assert 0 <= train_judge(data).test_accuracy <= 1
     assert "not kept" in capsys.readouterr().out
 
 
 def test_training_a_judge_leaves_the_seeds_alone(data, tmp_path, monkeypatch):
     """Or a notebook would draw other numbers on the day its judge was trained than on the next."""
-    monkeypatch.setattr(metrics, "_cache_file", lambda *_: tmp_path / "judge.npz")
+    monkeypatch.setattr(judging, "_cache_file", lambda *_: tmp_path / "judge.npz")
 
     def draws(trained):
         keras.utils.set_random_seed(7)

@@ -19,8 +19,8 @@ TABLE = re.compile(r"(<!-- results:.*?-->\n).*?(<!-- end of results -->)", re.DO
 
 # What README says of a notebook's RESULTS.
 RESULTS = {
-    "03_dcgan_cifar10": "feature distance **{feature_distance:.0f}** (real images {feature_distance_floor:.0f},"
-    " untrained {feature_distance_untrained:.0f}); D is right on {d_acc_real:.0%} of real and {d_acc_fake:.0%} of fake images",
+    "03_dcgan_cifar10": "feature distance **{feature_distance:.0f}** (real {feature_distance_floor:.0f}, untrained"
+    " {feature_distance_untrained:.0f}); D is right on {d_acc_real:.0%} of real and {d_acc_fake:.0%} of fake images",
 }
 
 
