@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 import keras_gen
 import notebooks as tool
+import readme
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = sorted((ROOT / "keras_gen").glob("*.py"))
@@ -146,6 +147,11 @@ def test_ci_runs_what_readme_says():
     workflow = read(".github/workflows/ci.yml")
     assert "run: python run.py test\n" in workflow and "run: python run.py test --floor\n" in workflow
     assert [f'"3.{minor}"' in workflow for minor in (10, 11, 12, 13, 14)] == [False, True, True, True, False]
+
+
+def test_readme_table_is_that_of_the_stamps():
+    paths = sorted(tool.NOTEBOOKS.glob("*.ipynb"))
+    assert readme.with_table(read("README.md"), paths) == read("README.md"), "run `python run.py readme`"
 
 
 def tracked_files():

@@ -1,0 +1,151 @@
+"""What does a training step cost? keras_gen's `train` against the same mathematics written in other ways.
+
+    python run.py bench [dcgan] [dense] [--quick]
+
+The variants take turns, some steps each and in rotating order, so that a machine whose speed drifts is fair to all. A
+step is all of it: draw the samples, train the discriminator twice and the generator once, five numbers for the log.
+On the CPU, about four minutes. `--quick` shows on tiny networks that it works; its times mean nothing.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import os
+import sys
+import time
+
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+import keras
+import numpy as np
+import tensorflow as tf
+from loops import LATENT_DIM, define_dcgan, define_dense_gan, fused_loop, lecture_loop, module_loop
+
+WORKLOADS = {  # networks, image shape, batch, steps a chunk, seconds after which no further round starts
+    "dcgan": (define_dcgan, (32, 32, 3), 128, 5, 90),
+    "dense": (define_dense_gan, (28, 28, 1), 32, 50, 40),
+}
+WIDTH = 128  # the lecture's
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+VARIANTS = {
+    "a": "(a) keras_gen's train",
+    "b": "(b) one fused TensorFlow graph",
+    "c": "(c) the lecture's loop with predict",
+    "d": "(d) PyTorch, eager",
+}
+AIMS = {  # two variants, and where the ratio of their times should lie
+    "dcgan": [("a", "b", "at most", 1.05), ("d", "a", "at least", 1.5)],
+    "dense": [("a", "b", "at most", 1.5), ("c", "a", "at least", 6)],
+}
+
+
+def random_images(n, shape):
+    return np.random.default_rng(0).uniform(-1, 1, (n, *shape)).astype("float32")
+
+
+def check_same_mathematics(define, shape, n_batch=8, n_steps=3):
+    """Exit unless (a) and (b), from the same weights, images and noise and without dropout, do and report the same."""
+    keras.utils.set_random_seed(0)
+    images = random_images(n_steps * n_batch, shape)
+    start, results = None, []
+    for variant in (module_loop, fused_loop):
+        models = define(LATENT_DIM, width=8)
+        for layer in models[1].layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0
+        start = start or [model.get_weights() for model in models]
+        for model, weights in zip(models, start, strict=True):
+            model.set_weights(weights)
+        logs = []
+        loop = variant(*models, images, n_batch)
+        np.random.seed(0)
+        loop(logs.append)
+        results.append([*(w for model in models for w in model.get_weights()), np.array(logs)])
+    moved = min(np.abs(after - before).max() for after, before in zip(results[0], start[0] + start[1], strict=False))
+    difference = max(np.abs(a - b).max() for a, b in zip(*results, strict=True))
+    if moved == 0 or not difference < 1e-4:
+        sys.exit(f"After {n_steps} steps a weight of (a) has moved by {moved:.0e}, (b) differs by {difference:.0e}.")
+    return difference
+
+
+def measure(loops, n_rounds, seconds):
+    """Seconds of every step of every loop, in `n_rounds` rounds of one chunk each; fewer once `seconds` are over."""
+
+    def chunk(loop):
+        ticks = []
+        loop(lambda logs: ticks.append(time.perf_counter()))
+        return np.diff(ticks).tolist()  # from tick to tick: the first step only starts the clock
+
+    names = list(loops)
+    times = {name: [] for name in names}
+    for loop in loops.values():
+        chunk(loop)  # warm up
+    end = time.perf_counter() + seconds
+    for _ in range(n_rounds):
+        for name in names:
+            times[name] += chunk(loops[name])
+        names = names[1:] + names[:1]
+        if time.perf_counter() > end:
+            break
+    return times
+
+
+def make_loops(define, images, n_batch, width):
+    variants = {"a": module_loop, "b": fused_loop, "c": lecture_loop}
+    loops = {name: variant(*define(LATENT_DIM, width), images, n_batch) for name, variant in variants.items()}
+    if HAS_TORCH:
+        import torch_gan
+
+        models = getattr(torch_gan, define.__name__)(LATENT_DIM, width)
+        sizes = [model.count_params() for model in define(LATENT_DIM, width)]
+        assert [torch_gan.count_params(model) for model in models] == sizes, "PyTorch's networks are others"
+        loops["d"] = torch_gan.torch_loop(*models, images, LATENT_DIM, n_batch)
+    return loops
+
+
+def bench(kind, quick):
+    define, shape, n_batch, n_steps, seconds = WORKLOADS[kind]
+    width, n_rounds = WIDTH, 10
+    if quick:
+        width, n_batch, n_steps, n_rounds = 8, 8, 3, 1
+    note = "  [quick: the times mean nothing]" if quick else ""
+    print(f"\n{kind}: width {width}, images {'x'.join(map(str, shape))}, batch {n_batch} ...{note}", flush=True)
+    images = random_images((n_steps + 1) * n_batch, shape)
+    with contextlib.redirect_stdout(io.StringIO()):  # the loops' progress lines and bars
+        difference = check_same_mathematics(define, shape)
+        times = measure(make_loops(define, images, n_batch, width), n_rounds, seconds)
+
+    medians = {name: float(np.median(values)) for name, values in times.items()}
+    print(f"(a) and (b) learn the same: after three steps weights and logs differ by at most {difference:.0e}\n")
+    print(f"{'variant':38} {'ms a step':>10} {'/ (b)':>8} {'steps':>6}")
+    for name, median in medians.items():
+        print(f"{VARIANTS[name]:38} {median * 1e3:10.2f} {median / medians['b']:8.2f} {len(times[name]):6}")
+    if not HAS_TORCH:
+        print(f"{VARIANTS['d']:38} not installed; its CPU build: uv pip install --torch-backend cpu torch")
+    print()
+    for slow, fast, sign, bound in AIMS[kind]:
+        result = "not measured"
+        if slow in medians:
+            ratio = medians[slow] / medians[fast]
+            met = ratio <= bound if sign == "at most" else ratio >= bound
+            result = f"{ratio:.2f}, {'met' if met else 'missed'}"
+        print(f"aim: ({slow}) {sign} {bound:g} x ({fast}): {result}")
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="run.py bench", description=__doc__.partition("\n")[0])
+    parser.add_argument("kinds", nargs="*", metavar="dcgan|dense", help="which to measure (both)")
+    parser.add_argument("--quick", action="store_true", help="tiny networks: shows that it works, measures nothing")
+    options = parser.parse_args()
+    kinds = options.kinds or list(AIMS)
+    if unknown := set(kinds) - set(AIMS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}: choose dcgan, dense or both")
+    print(f"Keras {keras.__version__}, TensorFlow {tf.__version__}; {os.cpu_count()} CPU cores; median of warm steps")
+    for kind in kinds:
+        bench(kind, options.quick)
+
+
+if __name__ == "__main__":
+    main()
