@@ -13,7 +13,7 @@ class PrintProgress(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         n_epochs = self.params["epochs"]
-        if (epoch + 1) % max(1, n_epochs // 10) == 0 or epoch + 1 == n_epochs:
+        if (epoch + 1) % math.ceil(n_epochs / 10) == 0 or epoch + 1 == n_epochs:
             values = "  ".join(f"{name}={value:.3f}" for name, value in (logs or {}).items())
             print(f">epoch {epoch + 1}/{n_epochs}  {values}")
 
@@ -63,5 +63,5 @@ class SampleGrid(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         n_epochs = self.params["epochs"]
-        if (epoch + 1) % (self.every or max(1, n_epochs // 10)) == 0 or epoch + 1 == n_epochs:
+        if (epoch + 1) % (self.every or math.ceil(n_epochs / 10)) == 0 or epoch + 1 == n_epochs:
             self._take(epoch + 1)

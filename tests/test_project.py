@@ -10,12 +10,12 @@ from types import ModuleType
 
 import nbformat
 import pytest
+import readme
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import keras_gen
 import notebooks as tool
-import readme
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = sorted((ROOT / "keras_gen").glob("*.py"))
