@@ -1,12 +1,14 @@
 """Generative models with Keras 3: what the notebooks of the course share.
 
-Reading order: latent, gan, callbacks, runs; vae; judge, metrics; plots; data, folder, faces, shapes; checks last.
+Reading order: latent, gan, callbacks, runs; vae; judge, metrics; plots; data, folder, domains, faces, fruits, shapes; checks last.
 """
 
 from .callbacks import PrintProgress, SampleGrid, StopOnNonFinite
 from .data import DataUnavailable, load_dataset, load_real_samples, to_uint8
+from .domains import load_domains
 from .faces import FACE_CLASSES, draw_faces, face_classes, sample_face_attributes
 from .folder import load_image_folder
+from .fruits import draw_fruits, sample_fruit_attributes
 from .gan import (
     define_gan,
     generate_fake_samples,
@@ -46,6 +48,7 @@ __all__ = [
     "define_gan",
     "define_vae",
     "draw_faces",
+    "draw_fruits",
     "elbo",
     "face_classes",
     "feature_distance",
@@ -58,6 +61,7 @@ __all__ = [
     "judge_features",
     "label_accuracy",
     "load_dataset",
+    "load_domains",
     "load_image_folder",
     "load_real_samples",
     "load_run",
@@ -69,6 +73,7 @@ __all__ = [
     "predict_labels",
     "reconstruction_loss",
     "sample_face_attributes",
+    "sample_fruit_attributes",
     "save_gif",
     "show_film_strip",
     "show_grid",

@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from .shapes import box, color, ellipse, join, line, palette, ramp
+from .shapes import box, checked_attributes, color, ellipse, join, line, palette, ramp
 
 # name: (lowest, highest, default). The order is part of the data: `sample_face_attributes` draws one column for each.
 _ATTRIBUTES = {
@@ -105,26 +105,9 @@ def draw_faces(attributes, size=32):
 
 def _checked(attributes):
     """Every attribute as float64 (n,), defaults filled in."""
-    arrays = {}
-    for name, values in dict(attributes).items():
-        if name not in _ATTRIBUTES:
-            raise ValueError(f"Faces have no attribute {name!r}; they have {', '.join(_ATTRIBUTES)}.")
-        low, high, _ = _ATTRIBUTES[name]
-        arrays[name] = array = np.asarray(values, np.float64)
-        if array.ndim > 1:
-            raise ValueError(f"{name} has shape {array.shape}; give one number, or an array of shape (n,).")
-        if not np.all((array >= low) & (array <= high)):  # written so that NaN fails
-            raise ValueError(f"{name} must lie between {low} and {high}; it runs from {array.min()} to {array.max()}.")
-    lengths = {name: len(array) for name, array in arrays.items() if array.ndim}
-    if len(set(lengths.values())) > 1:
-        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
-        raise ValueError(f"Attributes have different lengths ({listed}); give each face one value of each attribute.")
-    for name, (_, _, default) in _ATTRIBUTES.items():
-        arrays.setdefault(name, default)
-    if arrays["hair_length"] is None:
-        arrays["hair_length"] = 0.75 - 0.6 * arrays["man"]
-    n = max(lengths.values(), default=1)
-    return {name: np.broadcast_to(array, (n,)) for name, array in arrays.items()}
+    attributes = dict(attributes)
+    attributes.setdefault("hair_length", 0.75 - 0.6 * np.asarray(attributes.get("man", 0), np.float64))
+    return checked_attributes("Faces", attributes, _ATTRIBUTES)
 
 
 def _draw(a, size):

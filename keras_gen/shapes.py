@@ -54,3 +54,26 @@ def join(a, b, k):
     """Union of two shapes, the seam rounded over the width k."""
     h = np.maximum(k - np.abs(a - b), 0)
     return np.minimum(a, b) - h * h / (4 * k)
+
+
+def checked_attributes(what, attributes, known):
+    """Every attribute of `known`, {name: (lowest, highest, default)}, as float64 (n,), defaults filled in.
+
+    ValueError: an unknown name, a value out of range, arrays of different lengths; `what` opens the sentence.
+    """
+    arrays = {}
+    for name, values in dict(attributes).items():
+        if name not in known:
+            raise ValueError(f"{what} have no attribute {name!r}; they have {', '.join(known)}.")
+        low, high, _ = known[name]
+        arrays[name] = array = np.asarray(values, np.float64)
+        if array.ndim > 1:
+            raise ValueError(f"{name} has shape {array.shape}; give one number, or an array of shape (n,).")
+        if not np.all((array >= low) & (array <= high)):  # written so that NaN fails
+            raise ValueError(f"{name} must lie between {low} and {high}; it runs from {array.min()} to {array.max()}.")
+    lengths = {name: len(array) for name, array in arrays.items() if array.ndim}
+    if len(set(lengths.values())) > 1:
+        listed = ", ".join(f"{name} {length}" for name, length in lengths.items())
+        raise ValueError(f"Attributes have different lengths ({listed}); all arrays must have one length.")
+    n = max(lengths.values(), default=1)
+    return {name: np.broadcast_to(arrays.get(name, default), (n,)) for name, (_, _, default) in known.items()}

@@ -1,0 +1,129 @@
+"""Two domains for unpaired image translation: apples and oranges, horses and zebras, or your own two kinds of pictures.
+
+An archive is read where it lies and never unpacked. Images stay uint8 until a batch needs them.
+"""
+
+import difflib
+import io
+import re
+import zipfile
+from pathlib import Path, PurePosixPath
+
+import keras
+import numpy as np
+
+from .data import DataUnavailable, _folders
+from .folder import _IMAGE_ENDINGS, _read_square
+from .fruits import draw_fruits, sample_fruit_attributes
+
+_NAMES = ("fruits", "horse2zebra")
+_URL = "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/horse2zebra.zip"  # 117 MB
+_FOLDERS = ("trainA", "trainB", "testA", "testB")
+
+
+def load_domains(name, size=None):
+    """Loads two domains: `(train_a, train_b), (test_a, test_b)`, each uint8 (n, size, size, 3).
+
+    "fruits": drawn apples (a) and oranges (b), 1,000 unpaired of each to train; 200 of each to test, and these are
+    pairs: `test_b[i]` is `test_a[i]` with the other fruit. `size` is 64 if not given.
+    "horse2zebra": photographs of horses (a) and zebras (b), all unpaired (Zhu et al. 2017). `size` is 128 if not given.
+    A path: a folder or zip of your own with the image folders trainA, trainB, testA, testB somewhere inside, read the
+    same way: upright, cut to the central square, scaled (Lanczos), grey made RGB, in the order of their names.
+
+    horse2zebra is looked for in the folder $KERAS_GEN_DATA, in the repository's data/ and in Keras's own cache, as
+    `horse2zebra` or `horse2zebra.zip`, or as `horse2zebra_<pixels>.zip` with images of at least `size` pixels; then it
+    is downloaded. Nothing is ever substituted.
+
+    ValueError: an unknown name, a wrong size, a damaged or unsafe zip, a domain without images, an image that cannot
+    be read. DataUnavailable: not here, and the download failed.
+    """
+    size = size if size is not None else 64 if name == "fruits" else 128
+    if not isinstance(size, (int, np.integer)) or size < 8:
+        raise ValueError(f"size is {size!r}; it must be a whole number of pixels, at least 8.")
+    if name == "fruits":
+        return _fruits(size)
+    if name == "horse2zebra":
+        return _read(_find_horses(size), size)
+    path = Path(str(name)).expanduser()
+    if path.exists():
+        return _read(path, size)
+    nearest = difflib.get_close_matches(str(name).lower(), _NAMES, n=1)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    names = ", ".join(map(repr, _NAMES))
+    raise ValueError(f"There are no domains {str(name)!r}, and no such folder or zip.{hint} The names are {names}.")
+
+
+def _fruits(size):
+    apples, oranges, pairs = (sample_fruit_attributes(n, seed) for n, seed in ((1000, 1), (1000, 2), (200, 3)))
+    train = draw_fruits("apple", apples, size), draw_fruits("orange", oranges, size)
+    return train, (draw_fruits("apple", pairs, size), draw_fruits("orange", pairs, size))
+
+
+def _find_horses(size):
+    folders = _folders()
+    for folder in folders:
+        # A smaller copy, made once, saves a laptop 90 MB; one that would have to be enlarged does not count.
+        smaller = [
+            (int(m[1]), f) for f in folder.glob("*.zip") if (m := re.fullmatch(r"horse2zebra_(\d+)\.zip", f.name))
+        ]
+        files = [f for pixels, f in sorted(smaller, reverse=True) if pixels >= size]
+        for path in (folder / "horse2zebra", folder / "horse2zebra.zip", *files):
+            if path.exists():
+                return path
+    try:
+        return Path(keras.utils.get_file("horse2zebra.zip", _URL))
+    except Exception as error:  # get_file raises a bare Exception when the network fails
+        raise DataUnavailable(
+            f"horse2zebra is not on this machine, and Keras could not download it ({type(error).__name__}: {error}).\n"
+            f"Looked for horse2zebra, horse2zebra.zip and horse2zebra_<pixels>.zip, from {size} pixels on, in "
+            f"{', '.join(map(str, folders))}.\n"
+            f"By hand: put {_URL} (117 MB), as it is, into {folders[-2:][0]}, or into a folder that KERAS_GEN_DATA "
+            "names; data/README.md has more.\n"
+            'Without it: load_domains("fruits") needs no download; choose it if it serves you.'
+        ) from error
+
+
+def _read(path, size):
+    if path.is_dir():
+        files = {file.relative_to(path).as_posix(): file for name in _FOLDERS for file in path.rglob(f"{name}/*")}
+        return _domains(path, files, lambda name: files[name], size)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = {member.filename.replace("\\", "/"): member for member in archive.infolist()}
+            for name in files:
+                if ".." in PurePosixPath(name).parts or name.startswith("/") or name[1:2] == ":":
+                    raise ValueError(
+                        f"{path} holds {name!r}, a path that leads out of its folder; do not trust this zip."
+                    )
+            # Read whole, so that the checksum of each member is compared.
+            return _domains(path, files, lambda name: io.BytesIO(archive.read(files[name])), size)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is no zip, or was cut off ({error}). Delete or replace it.") from error
+
+
+def _domains(source, names, opened, size):
+    """Reads the images among `names`, '/'-separated paths within `source`, each through `opened(name)`."""
+    found = {folder: [] for folder in _FOLDERS}
+    for name in sorted(names):
+        *parents, folder, file = ("", "", *PurePosixPath(name).parts)
+        hidden = any(part.startswith((".", "__MACOSX")) for part in (*parents, file))
+        if folder in found and not hidden and file.lower().endswith(_IMAGE_ENDINGS):
+            found[folder].append((parents, name))
+    for folder, files in found.items():
+        if not files:
+            raise ValueError(f"{source} has no images in {folder}; it must hold {', '.join(_FOLDERS)}, none empty.")
+    if len(places := {str(PurePosixPath(*parents)) for files in found.values() for parents, _ in files}) > 1:
+        raise ValueError(
+            f"{source} holds more than one data set, in {', '.join(sorted(places))}; give the path of one."
+        )
+    arrays = []
+    for files in found.values():
+        arrays.append(images := np.empty((len(files), size, size, 3), np.uint8))
+        for i, (_, name) in enumerate(files):
+            try:
+                images[i] = _read_square(opened(name), size)
+            except Exception as error:  # Pillow and zipfile raise a dozen kinds for bad files
+                raise ValueError(
+                    f"{name} in {source} cannot be read as an image ({error}); repair it or take it away."
+                ) from error
+    return tuple(arrays[:2]), tuple(arrays[2:])
