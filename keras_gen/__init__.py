@@ -1,6 +1,7 @@
 """Generative models with Keras 3: what the notebooks of the course share.
 
-Reading order: latent, gan, callbacks, runs; vae; judge, metrics; plots; data, folder, domains, faces, fruits, shapes; checks last.
+Reading order: latent, gan, callbacks, runs; vae; judge, metrics; plots; data, folder, domains; faces, fruits, shapes;
+checks last.
 """
 
 from .callbacks import PrintProgress, SampleGrid, StopOnNonFinite

@@ -8,9 +8,11 @@ import keras
 import numpy as np
 import pytest
 from models import LATENT_DIM
+from test_cyclegan import make_cyclegan, make_domains
 from test_gan import make_dataset, make_gan, weights
 
 from keras_gen import SaveRun, load_run, train
+from keras_gen.cyclegan import ImagePool, train_cyclegan
 
 
 def run(folder, n_epochs):
@@ -50,6 +52,46 @@ def test_discriminator_trains_after_loading(tmp_path):
     go_on(tmp_path, 2)
     after = weights(load_run(tmp_path)[1])
     assert all(np.any(a != b) for a, b in zip(before, after, strict=True))
+
+
+class StopAfter(keras.callbacks.Callback):
+    def __init__(self, n_epochs):
+        super().__init__()
+        self.n_epochs = n_epochs
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.model.stop_training = epoch + 1 == self.n_epochs
+
+
+@pytest.mark.every_backend
+def test_a_cyclegan_goes_on_as_if_it_had_never_stopped(tmp_path):
+    """Stopped where the learning rate has begun to fall and the pools are full."""
+
+    def run_cyclegan(folder, callbacks=()):
+        keras.utils.set_random_seed(0)
+        models = make_cyclegan()
+        models[4].pool, models[5].pool = ImagePool(3), ImagePool(2)
+        callbacks = [SaveRun(folder, *models, every=3), *callbacks]
+        train_cyclegan(*models, make_domains(2, 2), n_epochs=4, callbacks=callbacks)
+        return models
+
+    def state(models):
+        lists = [model.weights for model in models[:4]] + [models[i].optimizer.variables for i in (0, 1, 4, 5)]
+        values = [value for one in lists for value in one]
+        return [keras.ops.convert_to_numpy(value) for value in values] + [np.array(m.pool.images) for m in models[4:]]
+
+    straight = run_cyclegan(tmp_path / "straight")
+    run_cyclegan(tmp_path / "stopped", [StopAfter(3)])
+    np.random.seed(7)
+    *resumed, epoch = load_run(tmp_path / "stopped")
+    assert epoch == 3 and (resumed[4].pool.size, resumed[5].pool.size) == (3, 2)
+    assert [len(model.pool.images) for model in resumed[4:]] == [3, 2]
+    before = state(resumed)
+    train_cyclegan(*resumed, make_domains(2, 2), n_epochs=4, initial_epoch=epoch)
+    assert all(np.array_equal(a, b) for a, b in zip(state(straight), state(resumed), strict=True))
+    assert not any(np.array_equal(a, b) for a, b in zip(before[:12], state(resumed)[:12], strict=True))
+    *saved, epoch = load_run(tmp_path / "straight")
+    assert epoch == 4 and all(np.array_equal(a, b) for a, b in zip(state(straight), state(saved), strict=True))
 
 
 def test_killed_while_saving(tmp_path):
@@ -118,6 +160,8 @@ def test_errors(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         SaveRun(tmp_path / "file" / "run", *make_gan())
+    with pytest.raises(ValueError, match=r"three models of train or the six of train_cyclegan; given: 4.*every="):
+        SaveRun(tmp_path / "run", *make_gan(), 5)
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
