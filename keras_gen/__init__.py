@@ -1,10 +1,11 @@
 """Generative models with Keras 3: what the notebooks of the course share.
 
-Reading order: latent, gan, callbacks, runs; vae; judge, metrics; plots; data, folder, domains; faces, fruits, shapes;
+Reading order: latent, gan, callbacks, cyclegan, runs; vae; judge, metrics; plots; data, folder, domains; faces, fruits, shapes;
 checks last.
 """
 
 from .callbacks import PrintProgress, SampleGrid, StopOnNonFinite
+from .cyclegan import ImagePool, define_composite_model, train_cyclegan
 from .data import DataUnavailable, load_dataset, load_real_samples, to_uint8
 from .domains import load_domains
 from .faces import FACE_CLASSES, draw_faces, face_classes, sample_face_attributes
@@ -38,6 +39,7 @@ __all__ = [
     "FACE_CLASSES",
     "VAE",
     "DataUnavailable",
+    "ImagePool",
     "Judge",
     "PrintProgress",
     "SampleGrid",
@@ -46,6 +48,7 @@ __all__ = [
     "StopOnNonFinite",
     "attribute_accuracy",
     "binarize",
+    "define_composite_model",
     "define_gan",
     "define_vae",
     "draw_faces",
@@ -83,6 +86,7 @@ __all__ = [
     "tile_images",
     "to_uint8",
     "train",
+    "train_cyclegan",
     "train_discriminator",
     "train_judge",
 ]

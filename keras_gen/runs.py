@@ -117,7 +117,8 @@ def load_run(folder, custom_objects=None):
     Returns:
         The models in the order given to `SaveRun`, and `initial_epoch`: `g_model, d_model, gan_model, initial_epoch`
         for a GAN. Hand all to `train` or `train_cyclegan`, which then goes on as if it had never stopped, on a CPU bit
-        for bit. NumPy's random state is set to what it was.
+        for bit. NumPy's random state is set to what it was. (On torch a Dropout layer needs a `seed=` for that: without
+        one it draws from torch's own generator, which is not saved.)
 
     Raises:
         ValueError: where the folder holds no complete save.

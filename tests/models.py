@@ -17,7 +17,7 @@ def define_discriminator(batchnorm=False, n_classes=None):
     if batchnorm:
         x = layers.BatchNormalization()(x)
     x = layers.LeakyReLU(negative_slope=0.2)(x)
-    x = layers.Dropout(0.4)(layers.Flatten()(x))
+    x = layers.Dropout(0.4, seed=1)(layers.Flatten()(x))  # without a seed torch draws from a state that no save holds
     d_model = keras.Model(inputs, layers.Dense(1, activation="sigmoid")(x), name="discriminator")
     optimizer = keras.optimizers.Adam(learning_rate=2e-3, beta_1=0.5)
     d_model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
