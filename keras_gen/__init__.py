@@ -1,7 +1,7 @@
 """Generative models with Keras 3: what the notebooks of the course share.
 
-Reading order: latent, gan, callbacks, cyclegan, runs; vae; judge, metrics; plots; data, folder, domains; faces, fruits, shapes;
-checks last.
+Reading order: latent, gan, callbacks, cyclegan, runs; vae; judge, metrics; plots; data, folder, domains; faces, fruits,
+shapes; checks last.
 """
 
 from .callbacks import PrintProgress, SampleGrid, StopOnNonFinite
@@ -12,6 +12,7 @@ from .faces import FACE_CLASSES, draw_faces, face_classes, sample_face_attribute
 from .folder import load_image_folder
 from .fruits import draw_fruits, sample_fruit_attributes
 from .gan import (
+    averaged_generator,
     define_gan,
     generate_fake_samples,
     generate_real_samples,
@@ -47,6 +48,7 @@ __all__ = [
     "SaveRun",
     "StopOnNonFinite",
     "attribute_accuracy",
+    "averaged_generator",
     "binarize",
     "define_composite_model",
     "define_gan",

@@ -7,6 +7,7 @@ from models import LATENT_DIM, SHAPE, define_discriminator, define_generator
 
 import keras_gen.gan
 from keras_gen import (
+    averaged_generator,
     define_gan,
     generate_fake_samples,
     generate_real_samples,
@@ -165,6 +166,24 @@ def test_gan_learns_a_bright_image():
     train(g_model, d_model, gan_model, images, LATENT_DIM, n_epochs=30, n_batch=64)
     after = generate_fake_samples(g_model, LATENT_DIM, 200)[0].mean()
     assert abs(before) < 0.1 and after > 0.4
+
+
+@pytest.mark.every_backend
+def test_averaged_generator():
+    """With momentum 0.5 the average is worked out by hand from the weights after each step."""
+    g_model, d_model, gan_model = make_gan()
+    with pytest.raises(ValueError, match="use_ema"):
+        averaged_generator(g_model, gan_model)
+    optimizer = keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.5)
+    gan_model.compile(loss="binary_crossentropy", optimizer=optimizer)
+    after_each_step = []
+    collect = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: after_each_step.append(weights(g_model)))
+    train(g_model, d_model, gan_model, make_dataset(32), LATENT_DIM, 3, 32, callbacks=[collect])
+    first, second, third = after_each_step
+    average = averaged_generator(g_model, gan_model)
+    for a, w1, w2, w3 in zip(weights(average), first, second, third, strict=True):
+        assert np.allclose(a, w1 / 4 + w2 / 4 + w3 / 2, atol=1e-5)
+    assert all(np.array_equal(a, b) for a, b in zip(weights(g_model), third, strict=True))  # the generator is as it was
 
 
 def test_samples_and_labels():
