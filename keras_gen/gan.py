@@ -167,13 +167,13 @@ def averaged_generator(g_model, gan_model):
 
     The two players of a GAN circle around each other; the average of the generator's weights lies nearer to the middle
     of the circle than any single one (Yazici et al. 2019). Goes beyond the lecture. Keras's optimizers keep the average
-    when asked to: `gan_model.compile(loss=..., optimizer=keras.optimizers.Adam(..., use_ema=True, ema_momentum=0.999))`.
+    when asked to: `gan_model.compile(loss=..., optimizer=keras.optimizers.Adam(..., use_ema=True))`.
 
     Raises:
         ValueError: where the optimizer of `gan_model` keeps no average.
     """
     if not gan_model.optimizer.use_ema:
-        raise ValueError("gan_model's optimizer keeps no average: compile gan_model with use_ema=True before training.")
+        raise ValueError("gan_model's optimizer keeps no average: compile it with use_ema=True before training.")
     weights = g_model.get_weights()
     average = keras.models.clone_model(g_model)
     gan_model.optimizer.finalize_variable_values(g_model.trainable_variables)  # the averages take the weights' place
