@@ -90,9 +90,10 @@ def define_gan(g_model, d_model):
         The compiled composite model: the generator's inputs to the discriminator's answer.
     """
     d_model.trainable = False
-    images = g_model(g_model.inputs if len(g_model.inputs) > 1 else g_model.inputs[0])
-    labels = g_model.inputs[1:]
-    gan_model = keras.Model(g_model.inputs, d_model([images, *labels] if labels else images), name="gan")
+    points, *labels = g_model.inputs
+    inputs = [points, *labels] if labels else points
+    images = g_model(inputs)
+    gan_model = keras.Model(inputs, d_model([images, *labels] if labels else images), name="gan")
     # beta_1=0.5: Adam's 0.9 averages over ten steps, too slow for a target that moves with every one
     optimizer = keras.optimizers.Adam(learning_rate=2e-4, beta_1=0.5)
     gan_model.compile(loss="binary_crossentropy", optimizer=optimizer)
