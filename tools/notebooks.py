@@ -277,8 +277,8 @@ def main(arguments):
     if options.task == "links":
         for path in notebooks:
             colab.link(path)
-        readme = ROOT / "README.md"
-        readme.write_text(colab.link_readme(readme.read_text(encoding="utf-8")), encoding="utf-8")
+        page = ROOT / "README.md"
+        page.write_text(colab.link_readme(page.read_text(encoding="utf-8")), encoding="utf-8")
         return 0
     if options.task == "readme":
         import readme  # draws with keras_gen, which the other tasks leave to the kernels
