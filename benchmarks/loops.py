@@ -18,7 +18,14 @@ LOGS = ["d_loss_real", "d_loss_fake", "g_loss", "d_acc_real", "d_acc_fake"]
 
 def define_dcgan(latent_dim, width):
     """Generator and discriminator as the notebook defines them, so that page and benchmark cannot drift apart."""
-    names = {"keras": keras, "layers": layers, "LATENT_DIM": latent_dim, "WIDTH": width, "RATE": 2e-4}
+    names = {
+        "keras": keras,
+        "layers": layers,
+        "LATENT_DIM": latent_dim,
+        "WIDTH": width,
+        "INIT": "glorot_uniform",
+        "RATE": 2e-4,
+    }
     for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and source.startswith(("def define_discriminator", "def define_generator")):
