@@ -171,6 +171,17 @@ def test_publish_stores_outputs_and_stamp(tmp_path, monkeypatch):
     assert "chatter" in "".join(told), "what is dropped from the notebook is shown to its author"
 
 
+def test_log_lines_of_tensorflow_are_no_output():
+    def stream(name, text):
+        return nbformat.v4.new_output("stream", name=name, text=text)
+
+    log = "WARNING:tensorflow:5 out of the last 9 calls triggered retracing. https://example.org\n"
+    outputs = tool.without_chatter(
+        [stream("stdout", f"before\n{log}after\n"), stream("stdout", log), stream("stderr", "x")]
+    )
+    assert [output.text for output in outputs] == ["before\nafter\n"]
+
+
 def test_publish_leaves_a_failing_notebook_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "BUILD", tmp_path / "build")
     path = write(tmp_path / "tiny.ipynb", PARAMETERS, "print('so far')", "1 / 0", "RESULTS = {}")

@@ -32,6 +32,7 @@ NOTEBOOKS = ROOT / "notebooks"
 BUILD = ROOT / "build"
 STAMP_NAMES = ("DATASET", "SEED", "RESULTS")  # every notebook assigns them; the stamp is made from them
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+CHATTER = re.compile(r"^WARNING:tensorflow:.*\n?", re.MULTILINE)  # TensorFlow's log, which IPython shows on stdout
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 
 
@@ -179,6 +180,15 @@ def last_commit():
     return f"{commit}-dirty" if changes else commit
 
 
+def without_chatter(outputs):
+    """A cell's outputs without stderr and without TensorFlow's log."""
+    outputs = [output for output in outputs if output.get("name") != "stderr"]
+    for output in outputs:
+        if output.get("name") == "stdout":
+            output.text = CHATTER.sub("", output.text)
+    return [output for output in outputs if output.get("text") != ""]
+
+
 def publish(path, commit=None, tell=lambda text: print(text, end="", flush=True)):
     """Run a notebook in full and store outputs and stamp in it; a failed run leaves the file as it was."""
     path = Path(path).resolve()
@@ -200,7 +210,7 @@ def publish(path, commit=None, tell=lambda text: print(text, end="", flush=True)
     for cell, executed in zip(code_cells(current), code_cells(notebook), strict=True):
         for warning in (output for output in executed.outputs if output.get("name") == "stderr"):
             tell(textwrap.indent(f"dropped from '{first_line(cell)}':\n{warning.text}", "  stderr: "))
-        cell.outputs = [output for output in executed.outputs if output.get("name") != "stderr"]
+        cell.outputs = without_chatter(executed.outputs)
         cell.execution_count = executed.execution_count
         cell.metadata.pop("execution", None)
     current.metadata.pop("widgets", None)
