@@ -23,10 +23,6 @@ RESULTS = {
     " with averaged weights **{feature_distance_averaged:.0f}**"
     " (real {feature_distance_floor:.1f}, untrained {feature_distance_untrained:.0f});"
     " D is right on {d_acc_real:.0%} of real and {d_acc_fake:.0%} of fake images",
-    "04_conditional_gan": "label accuracy **{label_accuracy:.1%}**,"
-    " with averaged weights **{label_accuracy_averaged:.1%}** (the judge on real images: {judge_accuracy:.1%});"
-    " feature distance **{feature_distance:.0f}**"
-    " (real {feature_distance_floor:.0f}, untrained {feature_distance_untrained:.0f})",
 }
 
 
