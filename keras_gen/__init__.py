@@ -1,12 +1,13 @@
 """Generative models with Keras 3: what the notebooks of the course share.
 
-Reading order: latent, gan, callbacks, cyclegan, runs; vae; judge, metrics; plots; data, folder, domains; faces, fruits,
-shapes; checks last.
+Reading order: latent, gan, callbacks, cyclegan, runs; vae; judge, metrics; directions, pretrained; plots; data, folder,
+domains; faces, fruits, shapes; checks last.
 """
 
 from .callbacks import PrintProgress, SampleGrid, StopOnNonFinite
 from .cyclegan import ImagePool, define_composite_model, train_cyclegan
 from .data import DataUnavailable, load_dataset, load_real_samples, to_uint8
+from .directions import attribute_directions, invert_generator
 from .domains import load_domains
 from .faces import FACE_CLASSES, draw_faces, face_classes, sample_face_attributes
 from .folder import load_image_folder
@@ -32,7 +33,17 @@ from .metrics import (
     nearest_neighbours,
     precision_recall,
 )
-from .plots import plot_history, save_gif, show_film_strip, show_grid, show_source, tile_images
+from .plots import (
+    plot_history,
+    plot_latent_grid,
+    save_gif,
+    show_film_strip,
+    show_grid,
+    show_pictures,
+    show_source,
+    tile_images,
+)
+from .pretrained import load_pretrained
 from .runs import SaveRun, load_run
 from .vae import VAE, Sampling, binarize, define_vae, elbo, iwae_bound, reconstruction_loss
 
@@ -48,6 +59,7 @@ __all__ = [
     "SaveRun",
     "StopOnNonFinite",
     "attribute_accuracy",
+    "attribute_directions",
     "averaged_generator",
     "binarize",
     "define_composite_model",
@@ -63,18 +75,21 @@ __all__ = [
     "generate_latent_points",
     "generate_real_samples",
     "interpolate_points",
+    "invert_generator",
     "iwae_bound",
     "judge_features",
     "label_accuracy",
     "load_dataset",
     "load_domains",
     "load_image_folder",
+    "load_pretrained",
     "load_real_samples",
     "load_run",
     "memorisation_ratio",
     "mode_coverage",
     "nearest_neighbours",
     "plot_history",
+    "plot_latent_grid",
     "precision_recall",
     "predict_labels",
     "reconstruction_loss",
@@ -83,6 +98,7 @@ __all__ = [
     "save_gif",
     "show_film_strip",
     "show_grid",
+    "show_pictures",
     "show_source",
     "summarize_performance",
     "tile_images",

@@ -7,6 +7,7 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
+from scipy.stats import norm
 
 from .data import to_uint8
 
@@ -69,6 +70,48 @@ def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2):
         cell = images.shape[1] + 1
         axes.set_yticks([i * cell + cell / 2 for i in range(len(row_titles))], row_titles, fontsize=12)
         axes.tick_params(axis="y", length=0)
+    show_pictures(figure)
+
+
+def plot_latent_grid(decoder, n=15, dims=(0, 1), center=None, title=None, zoom=1):
+    """Show what a decoder draws over a plane of its latent space (Kingma and Welling 2014, figure 4).
+
+    The points are quantiles of the Gaussian prior, so that each picture stands for an equal share of it. The first
+    dimension grows to the right, the second upwards.
+
+    Args:
+        decoder: a model, latent points `(n, latent_dim)` -> images in [0, 1], `(n, height, width, 1 or 3)`.
+        n: pictures a side; at least 2.
+        dims: the two latent dimensions that vary.
+        center: a latent point `(latent_dim,)` for the others; by default 0.
+        title: text above the grid.
+        zoom: screen pixels an image pixel, at 72 dots an inch.
+    """
+    latent_dim = decoder.input_shape[-1]
+    if n < 2:
+        raise ValueError(f"n is {n}; a grid needs at least 2 pictures a side.")
+    if len(set(dims)) != 2 or not all(0 <= dim < latent_dim for dim in dims):
+        raise ValueError(f"dims is {dims}; two different dimensions from 0 to {latent_dim - 1} are wanted.")
+    center = np.zeros(latent_dim) if center is None else np.asarray(center)
+    if center.shape != (latent_dim,):
+        raise ValueError(f"center has shape {center.shape}; the decoder takes points of shape ({latent_dim},).")
+    quantiles = norm.ppf((np.arange(n) + 0.5) / n)
+    points = np.tile(center.astype("float32"), (n * n, 1))
+    points[:, dims[0]] = np.tile(quantiles, n)
+    points[:, dims[1]] = np.repeat(quantiles[::-1], n)
+    images = np.concatenate([decoder.predict_on_batch(row) for row in np.split(points, n)])
+    if not 0 <= images.min() <= images.max() <= 1:  # NaN fails too
+        raise ValueError(f"The decoder's images run from {images.min():.3g} to {images.max():.3g}; wanted is [0, 1].")
+    grid = tile_images(images * 2 - 1, n, gap=0)
+    figure, axes = plt.subplots(figsize=(grid.shape[1] * zoom / 72 + 0.6, grid.shape[0] * zoom / 72 + 0.6))
+    figure.set_layout_engine("constrained")
+    axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    quarter = round((n - 1) / 4)
+    shown = np.unique([0, quarter, n - 1 - quarter, n - 1] + [n // 2] * (n % 2))
+    texts = [f"{quantiles[i]:.1f}" for i in shown]
+    axes.set_xticks((shown + 0.5) * images.shape[2] - 0.5, texts)
+    axes.set_yticks((n - shown - 0.5) * images.shape[1] - 0.5, texts)
+    axes.set(xlabel=f"z[{dims[0]}]", ylabel=f"z[{dims[1]}]", title=title)
     show_pictures(figure)
 
 

@@ -1,11 +1,14 @@
+import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from models import LATENT_DIM, define_generator
 from PIL import Image
+from scipy.stats import norm
 from test_gan import make_dataset, make_gan
 
 from keras_gen import SampleGrid, plot_history, save_gif, show_film_strip, show_grid, show_source, tile_images, train
+from keras_gen.plots import plot_latent_grid
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +43,47 @@ def test_grids_draw(monkeypatch):
     assert axes.get_title() == "six" and [t.get_text() for t in axes.get_yticklabels()] == ["first", "second"]
     show_film_strip([np.zeros((8, 8, 1), "uint8")] * 3, ["a", "b", "c"])
     assert [axes.get_title() for axes in shown[1].axes] == ["a", "b", "c"]
+
+
+def latent_painter(*columns, scale=1):
+    """A decoder whose 2x3 images have the normal CDF of z[columns[i]] in channel i: quantiles come back as levels."""
+    z = keras.Input((3,))
+    cdf = keras.layers.Lambda(lambda z: scale * 0.5 * (1 + keras.ops.erf(z / 2**0.5)))(z)
+    pixel = keras.layers.Concatenate()([cdf[:, c : c + 1] for c in columns])
+    return keras.Model(z, keras.layers.Reshape((2, 3, len(columns)))(keras.layers.RepeatVector(6)(pixel)))
+
+
+def test_latent_grid_lies_over_gaussian_quantiles(monkeypatch):
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(plt.gcf()))
+    plot_latent_grid(latent_painter(0, 2, 1), n=4, dims=(2, 0), center=[9, norm.ppf(0.3), 9], title="plane")
+    (axes,) = shown[0].axes
+    levels = axes.images[0].get_array() / 255
+    assert levels.shape == (8, 12, 3)
+    eighths = np.array([1, 3, 5, 7]) / 8
+    np.testing.assert_allclose(levels[0, ::3, 1], eighths, atol=1 / 255)  # z[2] to the right
+    np.testing.assert_allclose(levels[::-2, 0, 0], eighths, atol=1 / 255)  # z[0] upwards
+    np.testing.assert_allclose(levels[..., 2], 0.3, atol=1 / 255)  # the third stays
+    assert axes.get_title() == "plane" and (axes.get_xlabel(), axes.get_ylabel()) == ("z[2]", "z[0]")
+    # A tick's text is the latent value at the middle of its column or row.
+    assert [t.get_text() for t in axes.get_xticklabels()] == [f"{z:.1f}" for z in norm.ppf(eighths)]
+    assert axes.get_xticks()[0] == 1 and axes.get_yticks()[0] == 6.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n": 1}, "n is 1"),
+        ({"dims": (0, 3)}, "from 0 to 2"),
+        ({"dims": (1, 1)}, "two different"),
+        ({"center": [0, 0]}, r"\(2,\)"),
+        ({"scale": 1.5}, r"to 1\.2\d; wanted is \[0, 1\]"),
+    ],
+)
+def test_latent_grid_says_what_is_wrong(arguments, message):
+    decoder = latent_painter(0, scale=arguments.pop("scale", 1))
+    with pytest.raises(ValueError, match=message):
+        plot_latent_grid(decoder, **{"n": 3, **arguments})
 
 
 def test_sample_grid_and_history_and_gif(tmp_path):

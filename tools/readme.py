@@ -19,10 +19,21 @@ TABLE = re.compile(r"(<!-- results:.*?-->\n).*?(<!-- end of results -->)", re.DO
 
 # What README says of a notebook's RESULTS.
 RESULTS = {
+    "01_autoencoders": "squared error of 30 numbers **{autoencoder_squared_error:.2f}** (PCA {pca_squared_error:.2f});"
+    " denoising **{denoising_mse:.4f}** (linear {linear_denoising_mse:.4f});"
+    " half of the pixels masked **{inpainting_mse[autoencoder]:.4f}** (OpenCV {inpainting_mse[Telea]:.4f})",
+    "02_vae": "negative ELBO **{negative_elbo:.1f}** nats, with 50 samples **{iwae_50:.1f}**",
     "03_dcgan_cifar10": "feature distance **{feature_distance:.0f}**,"
     " with averaged weights **{feature_distance_averaged:.0f}**"
     " (real {feature_distance_floor:.1f}, untrained {feature_distance_untrained:.0f});"
     " D is right on {d_acc_real:.0%} of real and {d_acc_fake:.0%} of fake images",
+    "04_conditional_gan": "draws the digit asked for in **{label_accuracy:.1%}** of cases,"
+    " in the worst of three seeds {label_accuracy_worst_seed:.1%} (the lecture's D {label_accuracy_lecture:.1%},"
+    " real images {judge_accuracy:.1%}); feature distance **{feature_distance:.0f}**"
+    " (real {feature_distance_floor:.1f}, untrained {feature_distance_untrained:.0f})",
+    "05_latent_space": "arithmetic with ten points succeeds for a smile in **{arithmetic_success[smiling]:.0%}** of"
+    " trials, glasses **{arithmetic_success[glasses]:.0%}**, gender **{arithmetic_success[man]:.0%}**,"
+    " age **{arithmetic_success[old]:.0%}**",
 }
 
 
