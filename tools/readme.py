@@ -21,7 +21,7 @@ TABLE = re.compile(r"(<!-- results:.*?-->\n).*?(<!-- end of results -->)", re.DO
 RESULTS = {
     "01_autoencoders": "squared error of 30 numbers **{autoencoder_squared_error:.2f}** (PCA {pca_squared_error:.2f});"
     " denoising **{denoising_mse:.4f}** (linear {linear_denoising_mse:.4f});"
-    " half of the pixels masked **{inpainting_mse[autoencoder]:.4f}** (OpenCV {inpainting_mse[Telea]:.4f})",
+    " half of the pixels masked **{inpainting_mse[autoencoder]:.4f}** (OpenCV {inpainting_mse[Navier-Stokes]:.4f})",
     "02_vae": "negative ELBO **{negative_elbo:.1f}** nats, with 50 samples **{iwae_50:.1f}**",
     "03_dcgan_cifar10": "feature distance **{feature_distance:.0f}**,"
     " with averaged weights **{feature_distance_averaged:.0f}**"
