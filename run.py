@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 ON_WINDOWS = os.name == "nt"
 PYTEST = ["-m", "pytest"]
+NOTEBOOKS = ["--nbmake", "--nbmake-timeout=300", "--nbmake-kernel=python3"]
 TOOL_TESTS = ["test_notebooks.py", "test_project.py", "test_run.py"]  # they say nothing about old versions of Keras
 
 HELP = """\
@@ -24,10 +25,16 @@ keras_gen: generative models with Keras 3.   python run.py TASK
   lab                open the notebooks in JupyterLab
   test [...]         run the tests and every notebook; arguments go to pytest: test -k gan
   test --floor       the unit tests with the oldest supported Keras and TensorFlow
+  test --colab       the notebooks, quickly, with Colab's versions of Keras, TensorFlow, NumPy, Matplotlib
+  test --browser     move a slider in JupyterLab, look at every page of the site; needs Chromium
   bench [...]        measure the training step against hand-written ones
+
+for lecturers
+  student            write the students' notebooks, without outputs and solutions, into build/student/
 
 for authors
   publish NOTEBOOK   run a notebook in full and store its outputs in it (takes its time)
+  docs               build the site into build/site/html/: notebooks, errata, the module's reference
   links              write the public address of pyproject.toml into the notebooks and README
   readme             write README's table and pictures from the published notebooks
 
@@ -36,9 +43,11 @@ The first task installs everything into .venv: about 800 MB to download, a few m
 TASKS = {
     "demo": ["tools/notebooks.py", "demo"],
     "lab": ["-m", "jupyterlab", "--LabApp.default_url=/lab/tree/notebooks"],
-    "test": [*PYTEST, "--nbmake", "--nbmake-timeout=300", "--nbmake-kernel=python3"],
+    "test": [*PYTEST, *NOTEBOOKS],
     "bench": ["benchmarks/bench.py"],
     "publish": ["tools/notebooks.py", "publish"],
+    "student": ["tools/student.py"],
+    "docs": ["tools/docs.py"],
     "links": ["tools/notebooks.py", "links"],
     "readme": ["tools/notebooks.py", "readme"],
 }
@@ -48,6 +57,19 @@ FLOOR = [  # wheels only: a floor without a wheel for this Python gives way to t
     ["--resolution", "lowest-direct", "--only-binary", ":all:", "-r", "pyproject.toml", "--extra", "test"],
     ["-e", ".", "--no-deps"],
 ]
+
+
+COLAB_PINS = ["keras==3.13.2", "tensorflow==2.20.0", "numpy==2.1.3", "matplotlib==3.10.0", "ipywidgets==7.7.1"]
+COLAB = [
+    [*COLAB_PINS, "-r", "pyproject.toml", "--extra", "notebooks", "--extra", "test"],
+    ["-e", ".", "--no-deps"],
+]
+BROWSER = [*LOCKED, ["-r", "pyproject.toml", "--extra", "browser"]]
+OTHER_TESTS = {  # each in an environment of its own
+    "--floor": (FLOOR, [*PYTEST, "--disable-warnings", *(f"--ignore=tests/{name}" for name in TOOL_TESTS)]),
+    "--colab": (COLAB, [*PYTEST, *NOTEBOOKS, "notebooks"]),
+    "--browser": (BROWSER, [*PYTEST, "tests/browser.py"]),
+}
 
 
 def check_python(version=sys.version_info):
@@ -138,10 +160,8 @@ def main(arguments):
     os.chdir(ROOT)
 
     environment, installs, command = ".venv", LOCKED, TASKS[task]
-    if task == "test" and "--floor" in rest:
-        rest.remove("--floor")
-        environment, installs = ".venv-floor", FLOOR
-        command = [*PYTEST, "--disable-warnings", *(f"--ignore=tests/{name}" for name in TOOL_TESTS)]  # deprecations
+    if task == "test" and rest and rest[0] in OTHER_TESTS:
+        environment, (installs, command) = f".venv-{rest[0][2:]}", OTHER_TESTS[rest.pop(0)]
     command = [str(ready(environment, installs)), *command, *rest]
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's start-up chatter

@@ -32,7 +32,7 @@ def attribute_accuracy(judge, images, labels):
 def frechet_distance(a, b):
     """Squared Frechet distance between the Gaussians with the means and covariances of two feature sets (n, dims).
 
-    |m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), after Heusel et al. 2017. It falls as n grows, so compare only
+    `|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))`, after Heusel et al. 2017. It falls as n grows, so compare only
     distances from equally many samples. Exact for singular covariances too, n < dims included. ValueError: other
     shapes, under two samples, values that are not finite.
     """

@@ -10,6 +10,7 @@ import sys
 import colab
 import nbformat
 import pytest
+import student
 
 import notebooks as tool
 from notebooks import code_cells, code_hash, parse
@@ -89,6 +90,28 @@ def test_last_cell_builds_results_and_asserts(notebook):
     assert any(isinstance(node, ast.Assert) for node in nodes)
 
 
+def names(notebook):
+    """The names that the code reads, and those that it assigns, imports or defines."""
+    read, made = set(), set()
+    for node in (node for cell in code_cells(notebook) for node in ast.walk(parse(cell))):
+        if isinstance(node, ast.Name):
+            (read if isinstance(node.ctx, ast.Load) else made).add(node.id)
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef | ast.alias):
+            made.add(getattr(node, "asname", None) or node.name)
+        elif isinstance(node, ast.arg):
+            made.add(node.arg)
+    return read, made
+
+
+def test_students_version_has_exercises_and_needs_no_solution(notebook):
+    read, made = names(notebook)
+    from_elsewhere = read - made  # built in
+    assert student.without_solutions(notebook) >= 2
+    assert not any("SOLUTION" in cell.source or cell.get("outputs") for cell in notebook.cells)
+    read, made = names(notebook)
+    assert read - made <= from_elsewhere, "made in a solution only"
+
+
 # ---- what is stored in it ----
 
 
@@ -164,7 +187,7 @@ def test_publish_stores_outputs_and_stamp(tmp_path, monkeypatch):
     assert list(stamp) and stamp.profile == "full" and stamp.data_set == "dots" and stamp.seed == 7
     assert stamp.commit == "abc1234" and stamp.code_hash == code_hash(notebook)
     assert stamp.results == {"score": 0.5, "by_class": {"a": [0, 1]}, "lost": None}
-    assert stamp.seconds > 0 and "CPU cores" in stamp.device and {"python", "numpy"} <= stamp.versions.keys()
+    assert stamp.seconds > 0 and "CPU core" in stamp.device and {"python", "numpy"} <= stamp.versions.keys()
     assert [cell.execution_count for cell in code_cells(notebook)] == [1, 2, 3, 4]
     assert notebook.cells[2].outputs == [{"name": "stdout", "output_type": "stream", "text": "QUICK False\n"}]
     assert len(notebook.cells) == 5 and not any("execution" in cell.metadata for cell in notebook.cells)

@@ -116,7 +116,7 @@ def test_lock_satisfies_every_dependency():
     for name, version, marker in re.findall(r"^([\w.-]+)==([^\s;]+)(?: ; (.*?))? \\$", lock, re.MULTILINE):
         locked.setdefault(canonicalize_name(name), []).append((version, marker))
     extras = PROJECT["optional-dependencies"]
-    wanted = [*PROJECT["dependencies"], *extras["notebooks"], *extras["test"], *extras["jax"]]
+    wanted = [*PROJECT["dependencies"], *extras["notebooks"], *extras["test"], *extras["docs"], *extras["jax"]]
     for requirement in map(Requirement, wanted):
         versions = locked.get(canonicalize_name(requirement.name), [])
         assert versions, f"{requirement.name}: make requirements.lock again, its head says how"
@@ -152,6 +152,16 @@ def test_ci_runs_what_readme_says():
 def test_readme_table_is_that_of_the_stamps():
     paths = sorted(tool.NOTEBOOKS.glob("*.ipynb"))
     assert readme.with_table(read("README.md"), paths) == read("README.md"), "run `python run.py readme`"
+
+
+def test_site_builds_without_a_warning_and_asks_no_other_host():
+    built = subprocess.run([sys.executable, "tools/docs.py"], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    pages = list((ROOT / "build/site/html").rglob("*.html"))
+    assert len(pages) > len(list(tool.NOTEBOOKS.glob("*.ipynb"))) + 3
+    loads = re.compile(r"<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=\"(?:https?:)?//[^\"]*")
+    found = {page.name: loads.findall(page.read_text(encoding="utf-8")) for page in pages}
+    assert {name: links for name, links in found.items() if links} == {}
 
 
 def tracked_files():

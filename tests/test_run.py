@@ -124,6 +124,7 @@ def test_debian_without_venv_is_told_what_to_install(machine, monkeypatch):
             ".venv-floor",
             f"-m pytest --disable-warnings {' '.join(f'--ignore=tests/{n}' for n in run.TOOL_TESTS)} -x",
         ),
+        (["test", "--browser"], ".venv-browser", "-m pytest tests/browser.py"),
         (["demo"], ".venv", "tools/notebooks.py demo"),
         (["publish", "nb.ipynb"], ".venv", f"tools/notebooks.py publish {os.path.abspath('nb.ipynb')}"),
         (["bench", "dcgan"], ".venv", "benchmarks/bench.py dcgan"),

@@ -103,7 +103,7 @@ def facts(names):
     known = {
         "data_set": names["DATASET"],
         "seed": names["SEED"],
-        "device": f"{backend} on {gpu or f'{cores} CPU cores'}",
+        "device": f"{backend} on {gpu or ('one CPU core' if cores == 1 else f'{cores} CPU cores')}",
         "versions": versions,
         "results": names["RESULTS"],
     }

@@ -1,0 +1,73 @@
+"""What only a browser can tell: `python run.py test --browser`. Needs Chromium (Debian: `apt install chromium`)."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; Debian has it as the package chromium")
+
+
+@pytest.fixture
+def page():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser.new_page(viewport={"width": 1300, "height": 1000})
+        browser.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    """The address of a JupyterLab on a copy of the notebooks."""
+    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path)}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--allow-root"]
+    command += ["--ServerApp.root_dir=notebooks", "--IdentityProvider.token="]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        yield next(filter(None, (re.search(r"http://(127\.0\.0\.1|localhost):\d+", line) for line in server.stderr)))[0]
+        server.terminate()
+
+
+def test_a_slider_changes_the_face(page, lab):
+    page.goto(f"{lab}/lab/tree/05_latent_space.ipynb")
+    page.locator(".jp-Notebook").wait_for(timeout=60_000)
+    page.get_by_text("Run", exact=True).first.click()
+    page.get_by_text("Run All Cells", exact=True).click()
+    slider = page.locator(".widget-slider .noUi-handle").first
+    slider.wait_for(timeout=180_000)
+    face = page.locator(".jp-OutputArea-output:has(.widget-slider) img, .widget-output img, .widget-image").last
+    face.wait_for(timeout=60_000)
+    before = face.get_attribute("src")
+    slider.focus()
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")
+    expect(face).not_to_have_attribute("src", before, timeout=20_000)
+
+
+def test_site_shows_every_picture_and_formula(page):
+    subprocess.run([sys.executable, "tools/docs.py"], cwd=ROOT, check=True)
+    html = ROOT / "build" / "site" / "html"
+    troubles, formulas = [], 0
+    page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("requestfailed", lambda request: troubles.append(request.url))
+    page.on("request", lambda request: troubles.append(request.url) if request.url.startswith("http") else None)
+    for path in sorted(set(html.rglob("*.html")) - set((html / "_static").rglob("*"))):  # there: the theme's templates
+        page.goto(path.as_uri())
+        n_formulas = page.locator(".math").count()
+        if n_formulas:
+            page.wait_for_function("n => document.querySelectorAll('mjx-container').length >= n", arg=n_formulas)
+            assert page.locator("[data-mml-node=merror], mjx-merror").count() == 0, path.name
+        formulas += n_formulas
+        broken = page.evaluate("[...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.src)")
+        troubles += [f"{path.name}: {picture[:80]}" for picture in broken]
+    assert troubles == []
+    assert formulas > 20

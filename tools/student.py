@@ -1,0 +1,36 @@
+"""Writes the students' notebooks: `python run.py student` puts them into build/student/.
+
+A student's notebook has no outputs, no stamp and no solutions. The last cell goes too: it gathers the scores of a
+published run, those of the solutions among them.
+"""
+
+import re
+
+import nbformat
+
+from notebooks import BUILD, NOTEBOOKS, code_cells
+
+SOLUTION = re.compile(r"^### BEGIN SOLUTION\n.*?^### END SOLUTION$", re.MULTILINE | re.DOTALL)
+
+
+def without_solutions(notebook):
+    """Turn a notebook into the students' version, in place; returns the number of solutions taken out."""
+    notebook.cells.remove(code_cells(notebook)[-1])
+    notebook.metadata.pop("keras_gen", None)
+    count = 0
+    for cell in code_cells(notebook):
+        cell.source, n = SOLUTION.subn("# your code", cell.source)
+        cell.outputs, cell.execution_count = [], None
+        count += n
+    return count
+
+
+if __name__ == "__main__":
+    folder = BUILD / "student"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
+        notebook = nbformat.read(path, as_version=4)
+        count = without_solutions(notebook)
+        nbformat.write(notebook, folder / path.name)
+        print(f"{path.stem:22} {count} solutions taken out")
+    print(f"\nThe students' notebooks are in {folder}")
