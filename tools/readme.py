@@ -9,9 +9,10 @@ from pathlib import Path
 
 import colab
 import nbformat
+import numpy as np
 from PIL import Image
 
-from keras_gen import draw_faces, sample_face_attributes, tile_images
+from keras_gen import draw_faces, load_pretrained, sample_face_attributes, save_gif, tile_images, to_uint8
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "pictures"
@@ -27,13 +28,16 @@ RESULTS = {
     " with averaged weights **{feature_distance_averaged:.0f}**"
     " (real {feature_distance_floor:.1f}, untrained {feature_distance_untrained:.0f});"
     " D is right on {d_acc_real:.0%} of real and {d_acc_fake:.0%} of fake images",
-    "04_conditional_gan": "draws the digit asked for in **{label_accuracy:.1%}** of cases,"
-    " in the worst of three seeds {label_accuracy_worst_seed:.1%} (the lecture's D {label_accuracy_lecture:.1%},"
-    " real images {judge_accuracy:.1%}); feature distance **{feature_distance:.0f}**"
+    "04_conditional_gan": "draws the digit asked for in **{label_accuracy:.1%}** of cases, with averaged weights"
+    " **{label_accuracy_averaged:.1%}** (worst of three seeds {label_accuracy_worst_seed:.1%} and"
+    " {label_accuracy_averaged_worst_seed:.1%}; the lecture's D {label_accuracy_lecture:.1%}; real images"
+    " {judge_accuracy:.1%}); feature distance **{feature_distance:.1f}** and **{feature_distance_averaged:.1f}**"
     " (real {feature_distance_floor:.1f}, untrained {feature_distance_untrained:.0f})",
     "05_latent_space": "arithmetic with ten points succeeds for a smile in **{arithmetic_success[smiling]:.0%}** of"
     " trials, glasses **{arithmetic_success[glasses]:.0%}**, gender **{arithmetic_success[man]:.0%}**,"
     " age **{arithmetic_success[old]:.0%}**",
+    "06_cyclegan": "fruits: L1 to the true partner **{l1_to_partner:.3f}** (best baseline {l1_best_baseline:.3f});"
+    " **{judged_target:.0%}** judged to be oranges",
 }
 
 
@@ -66,6 +70,16 @@ def write_pictures(paths):
         (PICTURES / f"{path.stem}.jpg").write_bytes(base64.b64decode(data["image/jpeg"]))
     faces = draw_faces(sample_face_attributes(24, seed=11), size=96)
     Image.fromarray(tile_images(faces, n_columns=12, gap=2)).save(PICTURES / "faces.png", optimize=True)
+    save_gif(walks(n=12, n_frames=24), PICTURES / "walk.gif", seconds=0.15, hold=0.15)
+
+
+def walks(n, n_frames):
+    """Frames: a row of n faces, each on its way around a great circle in the latent space."""
+    planes = np.linalg.qr(np.random.default_rng(5).normal(size=(n, 100, 2)))[0]  # two perpendicular unit vectors each
+    angles = np.linspace(0, 2 * np.pi, n_frames, endpoint=False)
+    generator = load_pretrained("faces_generator")
+    points = [10 * planes @ (np.cos(angle), np.sin(angle)) for angle in angles]  # 10: the norm of 100 numbers
+    return [tile_images(to_uint8(generator.predict_on_batch(z.astype("float32"))), n_columns=n) for z in points]
 
 
 def write(paths):
