@@ -27,7 +27,7 @@ keras_gen: generative models with Keras 3.   python run.py TASK
   test --floor       the unit tests with the oldest supported Keras and TensorFlow
   test --colab       the notebooks, quickly, with Colab's versions of Keras, TensorFlow, NumPy, Matplotlib
   test --browser     move a slider in JupyterLab, look at every page of the site; needs Chromium
-  bench [...]        measure the training step against hand-written ones
+  bench [...]        measure training steps: against hand-written ones, and the memory of CycleGAN
 
 for lecturers
   student            write the students' notebooks, without outputs and solutions, into build/student/

@@ -1,19 +1,24 @@
 """What does a training step cost? keras_gen's `train` against the same mathematics written in other ways.
 
-    python run.py bench [dcgan] [dense] [--quick]
+    python run.py bench [dcgan] [dense] [cyclegan] [--quick]
 
 The variants take turns, some steps each and in rotating order, so that a machine whose speed drifts is fair to all. A
 step is all of it: draw the samples, train the discriminator twice and the generator once, five numbers for the log.
-On the CPU, about four minutes. `--quick` shows on tiny networks that it works; its times mean nothing.
+`cyclegan` has no rival here: it measures the memory and the time of `train_cyclegan` at two sizes.
+
+On the CPU, about six minutes. `--quick` shows on tiny networks that it works; its times mean nothing.
 """
 
 import argparse
 import contextlib
 import importlib.util
 import io
+import json
 import os
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
@@ -38,6 +43,12 @@ VARIANTS = {
 AIMS = {  # two variants, and where the ratio of their times should lie
     "dcgan": [("a", "b", "at most", 1.05), ("d", "a", "at least", 1.5)],
     "dense": [("a", "b", "at most", 1.5), ("c", "a", "at least", 6)],
+}
+
+CYCLEGANS = {  # size, batch, width, residual blocks, and the most memory it should take, in GiB
+    "the notebook's": (64, 4, 16, 2, 4),
+    "the notebook's, larger images": (128, 1, 16, 2, 4),
+    "the lecture's": (128, 1, 64, 6, 4),
 }
 
 
@@ -134,17 +145,35 @@ def bench(kind, quick):
         print(f"aim: ({slow}) {sign} {bound:g} x ({fast}): {result}")
 
 
+def bench_cyclegan(quick):
+    note = "  [quick: the times mean nothing]" if quick else ""
+    print(f"\ncyclegan: train_cyclegan on all of horse2zebra{note}\n\n{'networks':32} {'s a step':>9} {'peak GiB':>9}")
+    for name, (size, n_batch, width, n_blocks, bound) in CYCLEGANS.items():
+        numbers = (32, 1, 4, 0, 2) if quick else (size, n_batch, width, n_blocks, 8)
+        script = [sys.executable, Path(__file__).parent / "cyclegan.py", *map(str, numbers)]
+        run = subprocess.run(script, stdout=subprocess.PIPE, text=True, check=True)
+        result = json.loads(run.stdout.splitlines()[-1])
+        memory, met = "unknown", "not measured"
+        if result["gib"] is not None:
+            memory, met = f"{result['gib']:.2f}", "met" if result["gib"] <= bound else "missed"
+        print(
+            f"{name:32} {result['seconds']:9.3f} {memory:>9}   width {numbers[2]}, {numbers[3]} blocks, {n_batch} of "
+            f"{numbers[0]}x{numbers[0]} a step, {result['data']}; aim: at most {bound} GiB, {met}",
+            flush=True,
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(prog="run.py bench", description=__doc__.partition("\n")[0])
-    parser.add_argument("kinds", nargs="*", metavar="dcgan|dense", help="which to measure (both)")
+    parser.add_argument("kinds", nargs="*", metavar="dcgan|dense|cyclegan", help="which to measure (all)")
     parser.add_argument("--quick", action="store_true", help="tiny networks: shows that it works, measures nothing")
     options = parser.parse_args()
-    kinds = options.kinds or list(AIMS)
-    if unknown := set(kinds) - set(AIMS):
-        parser.error(f"there is no {', '.join(sorted(unknown))}: choose dcgan, dense or both")
+    kinds = options.kinds or [*WORKLOADS, "cyclegan"]
+    if unknown := set(kinds) - {*WORKLOADS, "cyclegan"}:
+        parser.error(f"there is no {', '.join(sorted(unknown))}: choose among dcgan, dense and cyclegan")
     print(f"Keras {keras.__version__}, TensorFlow {tf.__version__}; {os.cpu_count()} CPU cores; median of warm steps")
     for kind in kinds:
-        bench(kind, options.quick)
+        bench_cyclegan(options.quick) if kind == "cyclegan" else bench(kind, options.quick)
 
 
 if __name__ == "__main__":

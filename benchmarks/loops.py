@@ -11,26 +11,29 @@ from keras import layers
 
 from keras_gen import define_gan, generate_latent_points, generate_real_samples, train
 
-NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "03_dcgan_cifar10.ipynb"
+NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LATENT_DIM = 100
 LOGS = ["d_loss_real", "d_loss_fake", "g_loss", "d_acc_real", "d_acc_fake"]
 
 
-def define_dcgan(latent_dim, width):
-    """Generator and discriminator as the notebook defines them, so that page and benchmark cannot drift apart."""
-    names = {
-        "keras": keras,
-        "layers": layers,
-        "LATENT_DIM": latent_dim,
-        "WIDTH": width,
-        "INIT": "glorot_uniform",
-        "RATE": 2e-4,
-    }
-    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
+def notebook_functions(notebook, wanted, **names):
+    """The functions `wanted` as a notebook defines them, so that page and benchmark cannot drift apart: a dict by name.
+    `names` are the modules and constants that they use."""
+    for cell in json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
-        if cell["cell_type"] == "code" and source.startswith(("def define_discriminator", "def define_generator")):
-            exec(ast.unparse(ast.parse(source).body[0]), names)  # the function, not what the cell then does with it
-    return names["define_generator"](), names["define_discriminator"]()
+        if cell["cell_type"] == "code" and any(f"def {name}(" in source for name in wanted):
+            for node in ast.parse(source).body:  # the function, not what the cell then does with it
+                if isinstance(node, ast.FunctionDef) and node.name in wanted:
+                    exec(ast.unparse(node), names)
+    return {name: names[name] for name in wanted}
+
+
+def define_dcgan(latent_dim, width):
+    """Generator and discriminator of the notebook."""
+    constants = {"LATENT_DIM": latent_dim, "WIDTH": width, "INIT": "glorot_uniform", "RATE": 2e-4}
+    wanted = ["define_generator", "define_discriminator"]
+    functions = notebook_functions("03_dcgan_cifar10", wanted, keras=keras, layers=layers, **constants)
+    return tuple(functions[name]() for name in wanted)
 
 
 def define_dense_gan(latent_dim, width):

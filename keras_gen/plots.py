@@ -61,7 +61,7 @@ def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2):
     """
     grid = tile_images(images, n_columns)
     size = np.array(grid.shape[1::-1]) * zoom / 72  # of the grid, in inches
-    figure, axes = plt.subplots(figsize=size, layout="constrained")
+    figure, axes = plt.subplots(figsize=size, dpi=72, layout="constrained")
     axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set(xticks=[], yticks=[], frame_on=False)
     if title:
@@ -70,9 +70,10 @@ def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2):
         cell = images.shape[1] + 1
         axes.set_yticks([i * cell + cell / 2 for i in range(len(row_titles))], row_titles, fontsize=12)
         axes.tick_params(axis="y", length=0)
-    figure.get_layout_engine().set(w_pad=0, h_pad=0)
+    figure.get_layout_engine().set(w_pad=4 / 72, h_pad=0)
     texts = axes.get_tightbbox().size - axes.get_window_extent().size  # what stands around the grid, in pixels
-    figure.set_size_inches(size + texts / figure.dpi)
+    texts[0] += 8  # the margins of 4 on both sides
+    figure.set_size_inches(size + texts / 72)
     show_pictures(figure)
 
 

@@ -42,7 +42,7 @@ def test_a_slider_changes_the_face(page, lab):
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
     slider = page.locator(".widget-slider .noUi-handle").first
-    slider.wait_for(timeout=180_000)
+    slider.wait_for(timeout=400_000)  # the notebook runs
     face = page.locator(".jp-OutputArea-output:has(.widget-slider) img, .widget-output img, .widget-image").last
     face.wait_for(timeout=60_000)
     before = face.get_attribute("src")

@@ -1,6 +1,8 @@
 """The rules of the notebooks, and the tools that run and publish them. The notebooks themselves run under nbmake."""
 
 import ast
+import base64
+import io
 import json
 import re
 import statistics
@@ -8,9 +10,12 @@ import subprocess
 import sys
 
 import colab
+import matplotlib.pyplot as plt
 import nbformat
+import numpy as np
 import pytest
 import student
+from PIL import Image
 
 import notebooks as tool
 from notebooks import code_cells, code_hash, parse
@@ -203,6 +208,21 @@ def test_log_lines_of_tensorflow_are_no_output():
         [stream("stdout", f"before\n{log}after\n"), stream("stdout", log), stream("stderr", "x")]
     )
     assert [output.text for output in outputs] == ["before\nafter\n"]
+
+
+def test_published_figures_are_small_and_look_the_same():
+    figure, axes = plt.subplots(figsize=(4, 3))
+    axes.plot(np.sin(np.linspace(0, 9, 100)))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    png = base64.b64encode(buffer.getvalue()).decode()
+    (output,) = tool.with_small_pictures([nbformat.v4.new_output("display_data", {"image/png": png})])
+    assert len(output.data["image/png"]) < 0.7 * len(png)
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"), float)
+        for data in (png, output.data["image/png"])
+    )
+    assert before.shape == after.shape and np.abs(before - after).mean() < 1
 
 
 def test_publish_leaves_a_failing_notebook_alone(tmp_path, monkeypatch):
