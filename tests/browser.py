@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,20 +32,23 @@ def lab(tmp_path):
     environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--allow-root"]
     command += ["--ServerApp.root_dir=notebooks", "--IdentityProvider.token="]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as server:
-        yield next(filter(None, (re.search(r"http://(127\.0\.0\.1|localhost):\d+", line) for line in server.stderr)))[0]
+    log = tmp_path / "lab.log"  # a file and no pipe, which would fill up and stop the server
+    with log.open("w") as stderr, subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=stderr) as server:
+        while not (address := re.search(r"http://(127\.0\.0\.1|localhost):\d+", log.read_text())):
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.2)
+        yield address[0]
         server.terminate()
 
 
 def test_a_slider_changes_the_face(page, lab):
     page.goto(f"{lab}/lab/tree/05_latent_space.ipynb")
-    page.locator(".jp-Notebook").wait_for(timeout=60_000)
+    page.get_by_text("(ipykernel) | Idle").wait_for(timeout=60_000)  # before, the menu's command would be lost
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
     slider = page.locator(".widget-slider .noUi-handle").first
     slider.wait_for(timeout=400_000)  # the notebook runs
-    face = page.locator(".jp-OutputArea-output:has(.widget-slider) img, .widget-output img, .widget-image").last
-    face.wait_for(timeout=60_000)
+    face = page.locator("img.widget-image")
     before = face.get_attribute("src")
     slider.focus()
     for _ in range(5):
