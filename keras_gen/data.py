@@ -88,7 +88,7 @@ def _keras_cache():
     return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
 
 
-def _folders():
+def local_folders():
     """Where local files may lie, in the order in which they count."""
     folders = [_CHECKOUT / "data"] if (_CHECKOUT / "pyproject.toml").is_file() else []  # not in site-packages
     if given := os.environ.get("KERAS_GEN_DATA"):
@@ -100,7 +100,7 @@ def _folders():
 
 def _find_local(*names):
     """The first file or folder with one of these names in the local folders, or None."""
-    return next((folder / name for folder in _folders() for name in names if (folder / name).exists()), None)
+    return next((folder / name for folder in local_folders() for name in names if (folder / name).exists()), None)
 
 
 def _read_npz(name, path):
@@ -148,7 +148,7 @@ def _through_keras(name):
     except Exception as error:  # get_file raises a bare Exception when the network fails
         if name == "fashion_mnist":
             _name_damaged_gzip(cache / "fashion-mnist")
-        folders = _folders()
+        folders = local_folders()
         raise DataUnavailable(
             f"{name} is not on this machine, and Keras could not download it ({type(error).__name__}: {error}).\n"
             f"Looked for {name}.npz in {', '.join(map(str, folders))}.\n"
@@ -191,7 +191,7 @@ def _digits():
 
 @lru_cache  # drawing takes seconds
 def _faces():
-    from keras_gen.faces import draw_faces, face_classes, sample_face_attributes
+    from .faces import draw_faces, face_classes, sample_face_attributes
 
     attributes = (sample_face_attributes(10_000, seed=1), sample_face_attributes(2_000, seed=2))
     return [(draw_faces(a), face_classes(a).astype(np.int64)) for a in attributes]

@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 import keras
 import numpy as np
 
-from .data import DataUnavailable, _folders
-from .folder import _IMAGE_ENDINGS, _read_square
+from .data import DataUnavailable, local_folders
+from .folder import IMAGE_ENDINGS, read_square
 from .fruits import draw_fruits, sample_fruit_attributes
 
 _NAMES = ("fruits", "horse2zebra")
@@ -60,7 +60,7 @@ def _fruits(size):
 
 
 def _find_horses(size):
-    folders = _folders()
+    folders = local_folders()
     for folder in folders:
         # A smaller copy, made once, saves a laptop 90 MB; one that would have to be enlarged does not count.
         smaller = [
@@ -107,7 +107,7 @@ def _domains(source, names, opened, size):
     for name in sorted(names):
         *parents, folder, file = ("", "", *PurePosixPath(name).parts)
         hidden = any(part.startswith((".", "__MACOSX")) for part in (*parents, file))
-        if folder in found and not hidden and file.lower().endswith(_IMAGE_ENDINGS):
+        if folder in found and not hidden and file.lower().endswith(IMAGE_ENDINGS):
             found[folder].append((parents, name))
     for folder, files in found.items():
         if not files:
@@ -121,7 +121,7 @@ def _domains(source, names, opened, size):
         arrays.append(images := np.empty((len(files), size, size, 3), np.uint8))
         for i, (_, name) in enumerate(files):
             try:
-                images[i] = _read_square(opened(name), size)
+                images[i] = read_square(opened(name), size)
             except Exception as error:  # Pillow and zipfile raise a dozen kinds for bad files
                 raise ValueError(
                     f"{name} in {source} cannot be read as an image ({error}); repair it or take it away."

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-_IMAGE_ENDINGS = tuple(".png .jpg .jpeg .jfif .bmp .gif .tif .tiff .webp .avif .heic .heif".split())
+IMAGE_ENDINGS = tuple(".png .jpg .jpeg .jfif .bmp .gif .tif .tiff .webp .avif .heic .heif".split())
 
 
 def load_image_folder(path, size):
@@ -22,20 +22,20 @@ def load_image_folder(path, size):
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder; give load_image_folder the folder that holds your images.")
-    images = (f for f in folder.iterdir() if f.suffix.lower() in _IMAGE_ENDINGS and f.name[0] != "." and f.is_file())
+    images = (f for f in folder.iterdir() if f.suffix.lower() in IMAGE_ENDINGS and f.name[0] != "." and f.is_file())
     files = sorted(images, key=lambda f: f.name)
     if not files:
-        raise ValueError(f"{folder} holds no images ({' '.join(_IMAGE_ENDINGS)}); sub-folders are not searched.")
+        raise ValueError(f"{folder} holds no images ({' '.join(IMAGE_ENDINGS)}); sub-folders are not searched.")
     images = np.empty((len(files), size, size, 3), np.uint8)
     for i, file in enumerate(files):
         try:
-            images[i] = _read_square(file, size)
+            images[i] = read_square(file, size)
         except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error, ... for bad files
             raise ValueError(f"{file} cannot be read as an image ({error}); repair it or take it away.") from error
     return images
 
 
-def _read_square(file, size):
+def read_square(file, size):
     with Image.open(file) as image:
         image = ImageOps.exif_transpose(image)
         if image.mode.startswith("I"):  # 16-bit grey, which convert("RGB") would clip to white

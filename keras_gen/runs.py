@@ -139,10 +139,8 @@ def load_run(folder, custom_objects=None):
                     composite.compile_from_config(json.load(file))
             composite.optimizer.build(composite.trainable_variables)  # of the generator alone, the rest is frozen here
             if hasattr(composite, "pool"):
-                composite.pool.size, composite.pool.images = (
-                    int(state[f"{name}_pool_size"]),
-                    list(state[f"{name}_pool"]),
-                )
+                composite.pool.size = int(state[f"{name}_pool_size"])
+                composite.pool.images = list(state[f"{name}_pool"])
             composites.append(composite)
         for network in networks:
             if not network.trainable:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 from keras_gen import DataUnavailable, generate_latent_points, load_dataset
 from keras_gen import pretrained as module
@@ -20,11 +21,27 @@ def test_the_generator_draws_faces():
         assert np.abs(ours - theirs).mean() < 0.15
 
 
-def test_the_file_is_small():
+@pytest.mark.every_backend
+def test_the_vae_finds_faces_again_and_its_code_says_what_they_are():
+    vae = load_pretrained("faces_vae")
+    x, labels = load_dataset("faces")[1]
+    x = x[:600] / np.float32(255)
+    variance = np.mean((x - x.mean(axis=0)) ** 2)
+    assert np.mean((vae.predict(x, verbose=0) - x) ** 2) < variance / 15
+    codes, _ = vae.encoder.predict(x, verbose=0)
+    for bit in range(4):  # smiling, glasses, man, old: chance is one half
+        attribute = labels[:600] >> bit & 1
+        reader = LogisticRegression().fit(codes[:400], attribute[:400])
+        assert reader.score(codes[400:], attribute[400:]) > 0.95
+
+
+def test_the_files_are_small():
     files = list(module.FOLDER.iterdir())
+    assert sorted(path.name for path in files) == [f"{name}.npz" for name in sorted(module.PRETRAINED)]
     assert sum(path.stat().st_size for path in files) < 4e6
-    with np.load(module.FOLDER / "faces_generator.npz") as weights:
-        assert {weights[name].dtype for name in weights.files} == {np.dtype("float16")}
+    for path in files:
+        with np.load(path) as weights:
+            assert {weights[name].dtype for name in weights.files} == {np.dtype("float16")}
 
 
 def test_saved_and_loaded_it_is_the_same_up_to_rounding(tmp_path, monkeypatch):
@@ -36,7 +53,7 @@ def test_saved_and_loaded_it_is_the_same_up_to_rounding(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_loaded(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="'cats'; there are: faces_generator"):
+    with pytest.raises(ValueError, match="'cats'; there are: faces_generator, faces_vae"):
         load_pretrained("cats")
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     with pytest.raises(DataUnavailable, match="missing or damaged"):

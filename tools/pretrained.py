@@ -1,7 +1,8 @@
-"""Train the generator of drawn faces that comes with the project: `python tools/pretrained.py [epochs]`.
+"""Train the models of drawn faces that come with the project: `python tools/pretrained.py faces_generator|faces_vae`.
 
-It writes data/pretrained/faces_generator.npz anew after each epoch, so that the training may be stopped at any time. In
-the end it prints the scores for the card in data/README.md. Two processor cores need about a minute an epoch.
+A model is written into data/pretrained/ anew after each epoch, so that the training may be stopped at any time. In the
+end the scores for its card in data/README.md are printed. Two processor cores need about a minute an epoch of the
+generator, and 20 seconds one of the VAE.
 """
 
 import sys
@@ -17,6 +18,7 @@ from keras_gen import (
     feature_distance,
     generate_latent_points,
     judge_features,
+    label_accuracy,
     load_dataset,
     memorisation_ratio,
     mode_coverage,
@@ -25,14 +27,20 @@ from keras_gen import (
     train,
     train_judge,
 )
-from keras_gen.pretrained import FOLDER, define_face_generator, load_pretrained, save_pretrained
+from keras_gen.pretrained import FOLDER, define_face_generator, define_face_vae, load_pretrained, save_pretrained
 
-EPOCHS = 20
 IMAGES = 30_000  # the first 10,000 are the training images of load_dataset("faces")
+SEED = 1
+
+EPOCHS = 20  # of the generator
 BATCH = 32
 WIDTH = 48
 RATE = 5e-4
-SEED = 1
+
+VAE_EPOCHS = 12
+VAE_BATCH = 64
+VAE_RATE = 2e-3
+VAE_WIDTH_OF_PIXEL = 0.1  # the Gaussian around each pixel, as in notebook 02
 
 
 class BatchSpread(layers.Layer):
@@ -75,8 +83,19 @@ class SaveAverage(keras.callbacks.Callback):
         print(f"epoch {epoch + 1}: feature distance to {len(samples):,} training images {distance:.1f}", flush=True)
 
 
-def score(generator, judge, x_train):
-    """Print what the card says."""
+def train_generator(judge, x_train):
+    n_steps = EPOCHS * (IMAGES // BATCH)
+    g_model = define_face_generator(width=WIDTH)
+    d_model = define_discriminator(keras.optimizers.schedules.CosineDecay(RATE, 2 * n_steps))  # two steps a batch
+    gan_model = define_gan(g_model, d_model)
+    rate = keras.optimizers.schedules.CosineDecay(RATE, n_steps)
+    optimizer = keras.optimizers.Adam(rate, beta_1=0.5, use_ema=True, ema_momentum=0.999)
+    gan_model.compile(loss="binary_crossentropy", optimizer=optimizer)
+    save = SaveAverage(g_model, judge, x_train[:2000])
+    train(g_model, d_model, gan_model, x_train / np.float32(127.5) - 1, 100, EPOCHS, BATCH, callbacks=[save])
+
+
+def score_generator(generator, judge, x_train):
     (_, y_train), (x_test, _) = load_dataset("faces")
     samples = generator.predict(generate_latent_points(100, len(x_test)), verbose=0)
     coverage = mode_coverage(judge, samples, y_train)
@@ -88,19 +107,43 @@ def score(generator, judge, x_train):
     print(f"memorisation ratio {memorisation_ratio(samples, x_train, x_test):.2f}")
 
 
+def squared_error(x, x_hat):
+    return ops.sum(ops.square(x - x_hat), axis=(1, 2, 3)) / (2 * VAE_WIDTH_OF_PIXEL**2)
+
+
+def train_vae(judge, x_train):
+    vae = define_face_vae()
+    n_steps = VAE_EPOCHS * -(-len(x_train) // VAE_BATCH)
+    warmup = n_steps // 20
+    rate = keras.optimizers.schedules.CosineDecay(0.0, n_steps - warmup, warmup_target=VAE_RATE, warmup_steps=warmup)
+    vae.compile(keras.optimizers.Adam(rate), loss=squared_error)
+    x_train = x_train / np.float32(255)
+    save = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: save_pretrained(vae, FOLDER / "faces_vae.npz")
+    )
+    vae.fit(x_train, x_train, batch_size=VAE_BATCH, epochs=VAE_EPOCHS, callbacks=[save], verbose=2)
+
+
+def score_vae(vae, judge, x_train):
+    _, (x_test, y_test) = load_dataset("faces")
+    x_test = x_test / np.float32(255)
+    found = vae.predict(x_test, verbose=0)
+    samples = vae.decoder.predict(generate_latent_points(vae.decoder.input_shape[-1], len(x_test)), verbose=0)
+    print(f"mean squared error of test images {np.mean((found - x_test) ** 2):.5f}, of pixels in [0, 1]")
+    print(f"label accuracy of their reconstructions {label_accuracy(judge, 2 * found - 1, y_test):.2%}")
+    print(
+        f"feature distance of samples to the test images {feature_distance(judge, 2 * x_test - 1, 2 * samples - 1):.0f}"
+    )
+
+
 if __name__ == "__main__":
+    makers = {"faces_generator": (train_generator, score_generator), "faces_vae": (train_vae, score_vae)}
+    if len(sys.argv) != 2 or sys.argv[1] not in makers:
+        sys.exit(__doc__)
+    train_it, score_it = makers[sys.argv[1]]
     keras.utils.set_random_seed(SEED)
-    n_epochs = int(sys.argv[1]) if len(sys.argv) > 1 else EPOCHS
     x_train = draw_faces(sample_face_attributes(IMAGES, seed=1))
     judge = train_judge("faces")
-    n_steps = n_epochs * (IMAGES // BATCH)
-    g_model = define_face_generator(width=WIDTH)
-    d_model = define_discriminator(keras.optimizers.schedules.CosineDecay(RATE, 2 * n_steps))  # two steps a batch
-    gan_model = define_gan(g_model, d_model)
-    rate = keras.optimizers.schedules.CosineDecay(RATE, n_steps)
-    optimizer = keras.optimizers.Adam(rate, beta_1=0.5, use_ema=True, ema_momentum=0.999)
-    gan_model.compile(loss="binary_crossentropy", optimizer=optimizer)
     FOLDER.mkdir(exist_ok=True)
-    save = SaveAverage(g_model, judge, x_train[:2000])
-    train(g_model, d_model, gan_model, x_train / np.float32(127.5) - 1, 100, n_epochs, BATCH, callbacks=[save])
-    score(load_pretrained("faces_generator"), judge, x_train)
+    train_it(judge, x_train)
+    score_it(load_pretrained(sys.argv[1]), judge, x_train)
