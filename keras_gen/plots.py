@@ -60,8 +60,8 @@ def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2):
         zoom: screen pixels an image pixel, at 72 dots an inch.
     """
     grid = tile_images(images, n_columns)
-    size = np.array(grid.shape[1::-1]) * zoom / 72  # of the grid, in inches
-    figure, axes = plt.subplots(figsize=size, dpi=72, layout="constrained")
+    figure = plt.figure(figsize=np.array(grid.shape[1::-1]) * zoom / 72, dpi=72)
+    axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set(xticks=[], yticks=[], frame_on=False)
     if title:
@@ -70,10 +70,13 @@ def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2):
         cell = images.shape[1] + 1
         axes.set_yticks([i * cell + cell / 2 for i in range(len(row_titles))], row_titles, fontsize=12)
         axes.tick_params(axis="y", length=0)
-    figure.get_layout_engine().set(w_pad=4 / 72, h_pad=0)
-    texts = axes.get_tightbbox().size - axes.get_window_extent().size  # what stands around the grid, in pixels
-    texts[0] += 8  # the margins of 4 on both sides
-    figure.set_size_inches(size + texts / 72)
+    # The figure grows by what stands around the grid, whose pixels keep their size.
+    outer, inner = axes.get_tightbbox(), axes.get_window_extent().frozen()  # else it would grow with the figure
+    left, right = inner.x0 - outer.x0 + 4, outer.x1 - inner.x1 + 4
+    below, above = inner.y0 - outer.y0, outer.y1 - inner.y1
+    size = inner.width + left + right, inner.height + below + above
+    figure.set_size_inches(np.array(size) / 72)
+    axes.set_position((left / size[0], below / size[1], inner.width / size[0], inner.height / size[1]))
     show_pictures(figure)
 
 
