@@ -35,7 +35,8 @@ RESULTS = {
     " (real {feature_distance_floor:.1f}, untrained {feature_distance_untrained:.0f})",
     "05_latent_space": "arithmetic with ten points succeeds for a smile in **{arithmetic_success[smiling]:.0%}** of"
     " trials, glasses **{arithmetic_success[glasses]:.0%}**, gender **{arithmetic_success[man]:.0%}**,"
-    " age **{arithmetic_success[old]:.0%}**",
+    " age **{arithmetic_success[old]:.0%}**; in a VAE's codes {vae_arithmetic_success[smiling]:.0%},"
+    " {vae_arithmetic_success[glasses]:.0%}, {vae_arithmetic_success[man]:.0%}, {vae_arithmetic_success[old]:.0%}",
     "06_cyclegan": "fruits: L1 to the true partner **{l1_to_partner:.3f}** (best baseline {l1_best_baseline:.3f});"
     " **{judged_target:.0%}** judged to be oranges",
 }
