@@ -1,8 +1,8 @@
 """Train the models of drawn faces that come with the project: `python tools/pretrained.py faces_generator|faces_vae`.
 
 A model is written into data/pretrained/ anew after each epoch, so that the training may be stopped at any time. In the
-end the scores for its card in data/README.md are printed. Two processor cores need about a minute an epoch of the
-generator, and 20 seconds one of the VAE.
+end the scores for its card in data/README.md are printed. Two processor cores need about a minute for an epoch of the
+generator, a quarter of one for the VAE.
 """
 
 import sys
@@ -118,9 +118,8 @@ def train_vae(judge, x_train):
     rate = keras.optimizers.schedules.CosineDecay(0.0, n_steps - warmup, warmup_target=VAE_RATE, warmup_steps=warmup)
     vae.compile(keras.optimizers.Adam(rate), loss=squared_error)
     x_train = x_train / np.float32(255)
-    save = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: save_pretrained(vae, FOLDER / "faces_vae.npz")
-    )
+    path = FOLDER / "faces_vae.npz"
+    save = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: save_pretrained(vae, path))
     vae.fit(x_train, x_train, batch_size=VAE_BATCH, epochs=VAE_EPOCHS, callbacks=[save], verbose=2)
 
 
@@ -131,9 +130,8 @@ def score_vae(vae, judge, x_train):
     samples = vae.decoder.predict(generate_latent_points(vae.decoder.input_shape[-1], len(x_test)), verbose=0)
     print(f"mean squared error of test images {np.mean((found - x_test) ** 2):.5f}, of pixels in [0, 1]")
     print(f"label accuracy of their reconstructions {label_accuracy(judge, 2 * found - 1, y_test):.2%}")
-    print(
-        f"feature distance of samples to the test images {feature_distance(judge, 2 * x_test - 1, 2 * samples - 1):.0f}"
-    )
+    distance = feature_distance(judge, 2 * x_test - 1, 2 * samples - 1)
+    print(f"feature distance of samples to the test images {distance:.0f}")
 
 
 if __name__ == "__main__":
