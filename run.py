@@ -21,7 +21,7 @@ TOOL_TESTS = ["test_notebooks.py", "test_project.py", "test_run.py"]  # they say
 HELP = """\
 keras_gen: generative models with Keras 3.   python run.py TASK
 
-  demo               run every notebook quickly (a few minutes), pictures go to build/demo/
+  demo               run every notebook quickly (six minutes), pictures go to build/demo/
   lab                open the notebooks in JupyterLab
   test [...]         run the tests and every notebook; arguments go to pytest: test -k gan
   test --floor       the unit tests with the oldest supported Keras and TensorFlow

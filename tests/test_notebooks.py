@@ -236,9 +236,10 @@ def test_publish_leaves_a_failing_notebook_alone(tmp_path, monkeypatch):
 
 
 def test_a_dead_kernel_is_named(tmp_path):
-    notebook = nbformat.read(write(tmp_path / "tiny.ipynb", PARAMETERS, "os._exit(1)", "RESULTS = {}"), as_version=4)
+    path = write(tmp_path / "tiny.ipynb", PARAMETERS, "os._exit(1)", "RESULTS = {}")
+    notebook = nbformat.read(path, as_version=4)
     with pytest.raises(tool.NotebookFailed, match=r"the kernel died .* in cell 2:\nos._exit"):
-        tool.execute(notebook, tmp_path, quick=True)
+        tool.execute(notebook, path, quick=True)
     assert len(notebook.cells) == 4
 
 
@@ -256,7 +257,7 @@ def test_publish_keeps_prose_that_was_edited_meanwhile_and_refuses_other_code(tm
     tool.BUILD.mkdir()
 
     def run_while_editing(index, source):
-        def execute(notebook, folder, quick, tell):
+        def execute(notebook, path, quick, tell):
             nbformat.write(changed(original, index, source), path)
             return {"results": {}}
 

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import colab
@@ -124,9 +125,10 @@ def kernel_environment(quick):
     return environment
 
 
-def execute(notebook, folder, quick, tell=lambda text: None):
-    """Run the notebook's cells in place, in `folder`; return the kernel's `facts`. Raises NotebookFailed."""
+def execute(notebook, path, quick, tell=lambda text: None):
+    """Run the cells of `notebook`, which came from `path`, in that folder; return `facts`. Raises NotebookFailed."""
     BUILD.mkdir(exist_ok=True)
+    kernel_log = BUILD / f"{path.stem}.log"  # what TensorFlow says at its start, and a crash's last words
     code = "\n".join(cell.source for cell in code_cells(notebook))
     if missing := [name for name in STAMP_NAMES if not re.search(rf"^{name}\b.*=", code, re.MULTILINE)]:
         raise NotebookFailed(
@@ -139,13 +141,13 @@ def execute(notebook, folder, quick, tell=lambda text: None):
         record_timing=False,
         coalesce_streams=True,
         store_widget_state=False,
-        resources={"metadata": {"path": str(folder)}},
+        resources={"metadata": {"path": str(path.parent)}},
     )
     probe = nbformat.v4.new_code_cell(f"{inspect.getsource(facts)}\nprint(facts(globals()))")
     notebook.cells.append(probe)
     try:
         with (
-            (BUILD / "kernel.log").open("w") as log,  # what TensorFlow says at its start, and a crash's last words
+            kernel_log.open("w") as log,
             client.setup_kernel(env=kernel_environment(quick), stderr=log),
         ):
             for index, cell in enumerate(notebook.cells[:-1]):
@@ -158,7 +160,7 @@ def execute(notebook, folder, quick, tell=lambda text: None):
     except CellExecutionError as error:
         raise NotebookFailed(f"in cell {index}:\n{re.sub(COLOURS, '', str(error))}") from None
     except DeadKernelError:
-        words = f"the kernel died (out of memory? see {BUILD / 'kernel.log'}) in cell {index}:\n{cell.source}"
+        words = f"the kernel died (out of memory? see {kernel_log}) in cell {index}:\n{cell.source}"
         raise NotebookFailed(words) from None
     finally:
         notebook.cells.pop()
@@ -210,7 +212,7 @@ def publish(path, commit=None, tell=lambda text: print(text, end="", flush=True)
     aside = BUILD / f"unpublished_{path.name}"  # a long run that cannot be published is worth a look
     start = time.perf_counter()
     try:
-        known = execute(notebook, path.parent, quick=False, tell=tell)
+        known = execute(notebook, path, quick=False, tell=tell)
     except NotebookFailed as error:
         nbformat.write(notebook, aside)
         raise NotebookFailed(f"{error}\nWhat ran is in {aside}.") from None
@@ -268,18 +270,23 @@ def save_pictures(notebook, folder):
 def demo(notebooks, folder):
     """Run the notebooks quickly, one line each; copies and pictures go to `folder`. Returns how many failed."""
     shutil.rmtree(folder, ignore_errors=True)
-    failed = 0
-    for path in notebooks:
-        print(f"{path.stem:22}", end="", flush=True)
+
+    def run(path):
         notebook, pictures, start = nbformat.read(path, as_version=4), folder / path.stem, time.perf_counter()
         pictures.mkdir(parents=True)
+        failure = None
         try:
-            outcome = summary(execute(notebook, path.parent, quick=True)["results"])
+            outcome = summary(execute(notebook, path, quick=True)["results"])
         except NotebookFailed as error:
-            failed, outcome = failed + 1, f"FAILED {error}"
+            failure, outcome = error, f"FAILED {error}"
         nbformat.write(notebook, folder / path.name)
         save_pictures(notebook, pictures)
-        print(f"{time.perf_counter() - start:5.0f} s  {outcome}", flush=True)
+        print(f"{path.stem:22}{time.perf_counter() - start:5.0f} s  {outcome}", flush=True)
+        return failure
+
+    # Two at a time: such small networks keep little more than one processor core busy.
+    with ThreadPoolExecutor(2) as pool:
+        failed = sum(failure is not None for failure in pool.map(run, notebooks))
     print(f"\n{len(notebooks) - failed} of {len(notebooks)} notebooks ran. Open them, and their pictures, in {folder}")
     return failed
 
