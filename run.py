@@ -26,7 +26,7 @@ keras_gen: generative models with Keras 3.   python run.py TASK
   test [...]         run the tests and every notebook; arguments go to pytest: test -k gan
   test --floor       the unit tests with the oldest supported Keras and TensorFlow
   test --colab       the notebooks, quickly, with Colab's versions of Keras, TensorFlow, NumPy, Matplotlib
-  test --browser     move a slider in JupyterLab, look at every page of the site; needs Chromium
+  test --browser     run every notebook in JupyterLab, look at every page of the site; needs Chromium
   bench [...]        measure training steps: against hand-written ones, and the memory of CycleGAN
 
 for lecturers

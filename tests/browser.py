@@ -8,10 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from notebooks import code_cells
+
 ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; Debian has it as the package chromium")
@@ -27,8 +31,13 @@ def page():
 
 @pytest.fixture
 def lab(tmp_path):
-    """The address of a JupyterLab on a copy of the notebooks."""
-    shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
+    """The address of a JupyterLab on a copy of the notebooks, without their outputs."""
+    (tmp_path / "notebooks").mkdir()
+    for name in NOTEBOOKS:
+        notebook = nbformat.read(ROOT / "notebooks" / name, as_version=4)
+        for cell in code_cells(notebook):
+            cell.outputs, cell.execution_count = [], None
+        nbformat.write(notebook, tmp_path / "notebooks" / name)
     environment = os.environ | {"JUPYTER_CONFIG_DIR": str(tmp_path), "JUPYTERLAB_SETTINGS_DIR": str(tmp_path)}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--port=0", "--allow-root"]
     command += ["--ServerApp.root_dir=notebooks", "--IdentityProvider.token="]
@@ -41,11 +50,30 @@ def lab(tmp_path):
         server.terminate()
 
 
-def test_a_slider_changes_the_face(page, lab):
-    page.goto(f"{lab}/lab/tree/05_latent_space.ipynb")
+def run_all_cells(page, lab, name):
+    page.goto(f"{lab}/lab/tree/{name}")
     page.get_by_text("(ipykernel) | Idle").wait_for(timeout=60_000)  # before, the menu's command would be lost
     page.get_by_text("Run", exact=True).first.click()
     page.get_by_text("Run All Cells", exact=True).click()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs_from_top_to_bottom(page, lab, tmp_path, name):
+    run_all_cells(page, lab, name)
+    for _ in range(200):
+        time.sleep(3)
+        page.keyboard.press("Control+s")
+        cells = code_cells(nbformat.read(tmp_path / "notebooks" / name, as_version=4))
+        outputs = [output for cell in cells for output in cell.outputs]
+        assert [output for output in outputs if output.output_type == "error"] == []
+        if cells[-1].execution_count:
+            break
+    assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
+    assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+
+
+def test_a_slider_changes_the_face(page, lab):
+    run_all_cells(page, lab, "05_latent_space.ipynb")
     slider = page.locator(".widget-slider .noUi-handle").first
     slider.wait_for(timeout=400_000)  # the notebook runs
     face = page.locator("img.widget-image")
