@@ -1,7 +1,7 @@
 """Generative models with Keras 3: what the notebooks of the course share.
 
-Reading order: latent, gan, callbacks, cyclegan, runs; vae; judge, metrics; directions, pretrained; plots; data, folder,
-domains; faces, fruits, shapes; checks last.
+Reading order: latent, gan, cyclegan, callbacks, runs; vae; judge, metrics; directions, pretrained; data, folder,
+domains; faces, fruits, shapes; plots; checks and cyclegan_checks last.
 """
 
 from .callbacks import PrintProgress, SampleGrid, StopOnNonFinite
