@@ -24,9 +24,11 @@ RESULTS = {
     " denoising **{denoising_mse:.4f}** (linear {linear_denoising_mse:.4f});"
     " half of the pixels masked **{inpainting_mse[autoencoder]:.4f}** (OpenCV {inpainting_mse[Navier-Stokes]:.4f})",
     "02_vae": "negative ELBO **{negative_elbo:.1f}** nats, with 50 samples **{iwae_50:.1f}**",
-    "03_dcgan_cifar10": "feature distance **{feature_distance:.0f}**,"
-    " with averaged weights **{feature_distance_averaged:.0f}**"
-    " (real {feature_distance_floor:.1f}, untrained {feature_distance_untrained:.0f});"
+    "03_dcgan_cifar10": "feature distance **{feature_distance:.0f}** (two other seeds"
+    " {feature_distance_seeds[1]:.0f} and {feature_distance_seeds[2]:.0f}), with averaged weights"
+    " **{feature_distance_averaged:.0f}** ({feature_distance_averaged_seeds[1]:.0f} and"
+    " {feature_distance_averaged_seeds[2]:.0f}; real {feature_distance_floor:.1f},"
+    " untrained {feature_distance_untrained:.0f});"
     " D is right on {d_acc_real:.0%} of real and {d_acc_fake:.0%} of fake images",
     "04_conditional_gan": "draws the digit asked for in **{label_accuracy:.1%}** of cases, with averaged weights"
     " **{label_accuracy_averaged:.1%}** (worst of three seeds {label_accuracy_worst_seed:.1%} and"
