@@ -285,8 +285,12 @@ def demo(notebooks, folder):
         return failure
 
     # Two at a time: such small networks keep little more than one processor core busy.
-    with ThreadPoolExecutor(2) as pool:
+    pool = ThreadPoolExecutor(2)
+    try:
         failed = sum(failure is not None for failure in pool.map(run, notebooks))
+    except KeyboardInterrupt:
+        print("\nStopped.", flush=True)
+        os._exit(130)  # else Python waits until the running notebooks are done; kernels end with their parent
     print(f"\n{len(notebooks) - failed} of {len(notebooks)} notebooks ran. Open them, and their pictures, in {folder}")
     return failed
 
