@@ -274,20 +274,20 @@ def demo(notebooks, folder):
     def run(path):
         notebook, pictures, start = nbformat.read(path, as_version=4), folder / path.stem, time.perf_counter()
         pictures.mkdir(parents=True)
-        failure = None
+        broken = False
         try:
             outcome = summary(execute(notebook, path, quick=True)["results"])
         except NotebookFailed as error:
-            failure, outcome = error, f"FAILED {error}"
+            broken, outcome = True, f"FAILED {error}"
         nbformat.write(notebook, folder / path.name)
         save_pictures(notebook, pictures)
         print(f"{path.stem:22}{time.perf_counter() - start:5.0f} s  {outcome}", flush=True)
-        return failure
+        return broken
 
     # Two at a time: such small networks keep little more than one processor core busy.
     pool = ThreadPoolExecutor(2)
     try:
-        failed = sum(failure is not None for failure in pool.map(run, notebooks))
+        failed = sum(pool.map(run, notebooks))
     except KeyboardInterrupt:
         print("\nStopped.", flush=True)
         os._exit(130)  # else Python waits until the running notebooks are done; kernels end with their parent
