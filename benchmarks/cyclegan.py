@@ -7,8 +7,6 @@ Prints one line of JSON: seconds, the median of all steps but the first; gib, th
 measurement needs its own.
 """
 
-import contextlib
-import io
 import json
 import os
 import sys
@@ -19,17 +17,16 @@ os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 import keras
 import numpy as np
-from keras import layers
 from loops import notebook_functions
 
-from keras_gen import DataUnavailable, ImagePool, define_composite_model, load_domains, train_cyclegan
+import keras_gen as kg
 
 
 def horses_and_zebras(size):
     """The training images, whole, as a user holds them; random ones in the same number where they are not at hand."""
     try:
-        return "horse2zebra", load_domains("horse2zebra", size)[0]
-    except DataUnavailable:
+        return "horse2zebra", kg.load_domains("horse2zebra", size)[0]
+    except kg.DataUnavailable:
         rng = np.random.default_rng(0)
         return "random images", tuple(rng.integers(0, 256, (n, size, size, 3), np.uint8) for n in (1067, 1334))
 
@@ -58,14 +55,12 @@ class StopAfter(keras.callbacks.Callback):
 
 def main():
     size, n_batch, width, n_blocks, n_steps = map(int, sys.argv[1:])
-    names = {"keras": keras, "layers": layers, "define_composite_model": define_composite_model, "ImagePool": ImagePool}
     constants = {"WIDTH": width, "BLOCKS": n_blocks, "WEIGHTS": (1, 5, 10, 10), "RATE": 2e-4}
     wanted = ["convolve", "enlarge", "define_generator", "define_discriminator", "define_cyclegan"]
-    define_cyclegan = notebook_functions("06_cyclegan", wanted, **names, **constants)["define_cyclegan"]
+    define_cyclegan = notebook_functions("06_cyclegan", wanted, **constants)["define_cyclegan"]
     data, domains = horses_and_zebras(size)
     clock = StopAfter(n_steps)
-    with contextlib.redirect_stdout(io.StringIO()):
-        train_cyclegan(*define_cyclegan(size), domains, n_epochs=1, n_batch=n_batch, callbacks=[clock])
+    kg.train_cyclegan(*define_cyclegan(size), domains, n_epochs=1, n_batch=n_batch, callbacks=[clock], verbose=0)
     print(json.dumps({"seconds": float(np.median(np.diff(clock.ticks))), "gib": peak_memory(), "data": data}))
 
 

@@ -9,16 +9,17 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from keras_gen import define_gan, generate_latent_points, generate_real_samples, train
+import keras_gen as kg
 
 NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 LATENT_DIM = 100
 LOGS = ["d_loss_real", "d_loss_fake", "g_loss", "d_acc_real", "d_acc_fake"]
 
 
-def notebook_functions(notebook, wanted, **names):
+def notebook_functions(notebook, wanted, **constants):
     """The functions `wanted` as a notebook defines them, so that page and benchmark cannot drift apart: a dict by name.
-    `names` are the modules and constants that they use."""
+    `constants` are the notebook's that they use."""
+    names = {"keras": keras, "layers": layers, "np": np, "kg": kg, **constants}
     for cell in json.loads((NOTEBOOKS / f"{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "code" and any(f"def {name}(" in source for name in wanted):
@@ -32,7 +33,7 @@ def define_dcgan(latent_dim, width):
     """Generator and discriminator of the notebook."""
     constants = {"LATENT_DIM": latent_dim, "WIDTH": width, "INIT": "glorot_uniform", "RATE": 2e-4}
     wanted = ["define_generator", "define_discriminator"]
-    functions = notebook_functions("03_dcgan_cifar10", wanted, keras=keras, layers=layers, **constants)
+    functions = notebook_functions("03_dcgan_cifar10", wanted, **constants)
     return tuple(functions[name]() for name in wanted)
 
 
@@ -57,11 +58,11 @@ def define_dense_gan(latent_dim, width):
 
 def module_loop(g_model, d_model, images, n_batch):
     """(a) `train` itself, one epoch; a callback ticks."""
-    gan_model = define_gan(g_model, d_model)
+    gan_model = kg.define_gan(g_model, d_model)
 
     def loop(tick):
         clock = keras.callbacks.LambdaCallback(on_train_batch_end=lambda i, logs: tick([logs[name] for name in LOGS]))
-        train(g_model, d_model, gan_model, images, LATENT_DIM, n_epochs=1, n_batch=n_batch, callbacks=[clock])
+        kg.train(g_model, d_model, gan_model, images, LATENT_DIM, n_epochs=1, n_batch=n_batch, callbacks=[clock])
 
     return loop
 
@@ -96,9 +97,9 @@ def fused_loop(g_model, d_model, images, n_batch):
 
     def loop(tick):
         for _ in range(n_steps):
-            x_real, _ = generate_real_samples(images, half_batch)
-            z_fake = generate_latent_points(LATENT_DIM, half_batch)
-            z_gan = generate_latent_points(LATENT_DIM, n_batch)
+            x_real, _ = kg.generate_real_samples(images, half_batch)
+            z_fake = kg.generate_latent_points(LATENT_DIM, half_batch)
+            z_gan = kg.generate_latent_points(LATENT_DIM, n_batch)
             tick(step(x_real, z_fake, z_gan).numpy().tolist())
 
     return loop
@@ -106,18 +107,18 @@ def fused_loop(g_model, d_model, images, n_batch):
 
 def lecture_loop(g_model, d_model, images, n_batch):
     """(c) The lecture's lines, and the two flags without which its discriminator stands still on Keras 3."""
-    gan_model = define_gan(g_model, d_model)
+    gan_model = kg.define_gan(g_model, d_model)
     n_steps, half_batch = len(images) // n_batch, n_batch // 2
 
     def loop(tick):
         for _ in range(n_steps):
             d_model.trainable = True
-            x_real, y_real = generate_real_samples(images, half_batch)
+            x_real, y_real = kg.generate_real_samples(images, half_batch)
             d_loss_real, d_acc_real = d_model.train_on_batch(x_real, y_real)
-            x_fake = g_model.predict(generate_latent_points(LATENT_DIM, half_batch))
+            x_fake = g_model.predict(kg.generate_latent_points(LATENT_DIM, half_batch))
             d_loss_fake, d_acc_fake = d_model.train_on_batch(x_fake, np.zeros((half_batch, 1)))
             d_model.trainable = False
-            x_gan = generate_latent_points(LATENT_DIM, n_batch)
+            x_gan = kg.generate_latent_points(LATENT_DIM, n_batch)
             g_loss = gan_model.train_on_batch(x_gan, np.ones((n_batch, 1)))
             tick([d_loss_real, d_loss_fake, g_loss, d_acc_real, d_acc_fake])
 

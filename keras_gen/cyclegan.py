@@ -5,14 +5,12 @@ images of their domain from translated ones. Each generator trains through a com
 `c_model_BtoA`.
 """
 
-from contextlib import contextmanager
-
 import keras
 import numpy as np
 
-from .callbacks import PrintProgress, StopOnNonFinite
-from .cyclegan_checks import check_cyclegan
-from .gan import generate_real_samples, train_step
+from .checks import check_cyclegan
+from .gan import generate_real_samples
+from .loop import loop, train_only
 
 
 class ImagePool:
@@ -45,6 +43,14 @@ class ImagePool:
                 self.images[ix] = image.copy()
         return np.stack(selected)
 
+    def get_state(self):
+        """The pool as a dict of arrays, which `set_state` takes; `SaveRun` keeps it."""
+        return {"size": np.array(self.size), "images": np.array(self.images)}
+
+    def set_state(self, state):
+        """Become the pool that `get_state` was called of."""
+        self.size, self.images = int(state["size"]), list(state["images"])
+
 
 def define_composite_model(g_model_1, d_model, g_model_2, image_shape, loss_weights=(1, 5, 10, 10)):
     """Stack the networks into the composite model that trains one generator, `g_model_1`.
@@ -66,7 +72,8 @@ def define_composite_model(g_model_1, d_model, g_model_2, image_shape, loss_weig
         loss_weights: of the four losses, in that order; 0 takes one away.
 
     Returns:
-        The compiled composite model. It carries the `ImagePool` of what `g_model_1` makes as `.pool`.
+        The compiled composite model. It carries the `ImagePool` of what `g_model_1` makes as `.pool`, and as
+        `.made_from` a function that returns the three networks.
     """
     g_model_1.trainable, d_model.trainable, g_model_2.trainable = True, False, False
     input_gen, input_id = keras.Input(image_shape), keras.Input(image_shape)
@@ -86,6 +93,7 @@ def define_composite_model(g_model_1, d_model, g_model_2, image_shape, loss_weig
         optimizer=keras.optimizers.Adam(learning_rate=2e-4, beta_1=0.5),
     )
     model.pool = ImagePool()
+    model.made_from = lambda: (g_model_1, d_model, g_model_2)  # as an attribute each would count as a layer of its own
     return model
 
 
@@ -101,6 +109,7 @@ def train_cyclegan(
     n_batch=1,
     callbacks=(),
     initial_epoch=0,
+    verbose="auto",
 ):
     """Train both generators and both discriminators in turns.
 
@@ -115,8 +124,7 @@ def train_cyclegan(
             [-1, 1]. An epoch is as many steps as `train_a` has batches; images are drawn with replacement.
         n_epochs: the epoch to stop after, counted from 0. To go on with a run, give the same number again.
         n_batch: images of each domain in a step.
-        callbacks: Keras callbacks. Their `model` is `c_model_AtoB`.
-        initial_epoch: where to go on, as `load_run` returns it.
+        callbacks, initial_epoch, verbose: as in `loop`. The callbacks' `model` is `c_model_AtoB`.
 
     Returns:
         A `keras.callbacks.History` with the means of each epoch: `g_AtoB_adversarial`, `g_AtoB_identity`,
@@ -128,79 +136,65 @@ def train_cyclegan(
     """
     networks = d_model_A, d_model_B, g_model_AtoB, g_model_BtoA
     check_cyclegan(*networks, c_model_AtoB, c_model_BtoA, dataset, n_batch)
-    optimizers = [model.optimizer for model in (d_model_A, d_model_B, c_model_AtoB, c_model_BtoA)]
     train_a, train_b = dataset
-    bat_per_epo = len(train_a) // n_batch
     y_real = np.ones(d_model_A.compute_output_shape((n_batch, *train_a.shape[1:])), "float32")  # a label a patch
     y_fake = np.zeros_like(y_real)
     # The pools lie beside Adam's state in the composite models, because a run that goes on needs both.
     pool_A, pool_B = c_model_BtoA.pool, c_model_AtoB.pool
-    history = keras.callbacks.History()
-    callbacks = [StopOnNonFinite(), PrintProgress(), *callbacks, history]
-    callbacks = keras.callbacks.CallbackList(callbacks, model=c_model_AtoB, epochs=n_epochs, steps=bat_per_epo)
-    c_model_AtoB.stop_training = False
-    callbacks.on_train_begin()
-    for epoch in range(initial_epoch, n_epochs):
-        callbacks.on_epoch_begin(epoch)
-        epoch_logs = []
-        with epoch_of_training(networks, optimizers, decay=min(1, 2 * (n_epochs - epoch) / n_epochs)):
-            for batch in range(bat_per_epo):
-                callbacks.on_train_batch_begin(batch)
-                x_A, x_B = draw(train_a, n_batch), draw(train_b, n_batch)
-                x_fake_A = pool_A.update(g_model_BtoA.predict_on_batch(x_B))
-                x_fake_B = pool_B.update(g_model_AtoB.predict_on_batch(x_A))
 
-                # Generator B to A learns by its four losses, then discriminator A from real images and from its pool.
-                wanted = {"adversarial": y_real, "identity": x_A, "forward_cycle": x_B, "backward_cycle": x_A}
-                g_BtoA = train_only(g_model_BtoA, networks, c_model_BtoA, [x_B, x_A], wanted)
-                real_A = train_only(d_model_A, networks, d_model_A, x_A, y_real)
-                fake_A = train_only(d_model_A, networks, d_model_A, x_fake_A, y_fake)
+    def step():
+        x_A, x_B = (generate_real_samples(images, n_batch)[0].astype("float32") for images in (train_a, train_b))
+        x_fake_A = pool_A.update(g_model_BtoA.predict_on_batch(x_B))
+        x_fake_B = pool_B.update(g_model_AtoB.predict_on_batch(x_A))
 
-                # The same in the other direction.
-                wanted = {"adversarial": y_real, "identity": x_B, "forward_cycle": x_A, "backward_cycle": x_B}
-                g_AtoB = train_only(g_model_AtoB, networks, c_model_AtoB, [x_A, x_B], wanted)
-                real_B = train_only(d_model_B, networks, d_model_B, x_B, y_real)
-                fake_B = train_only(d_model_B, networks, d_model_B, x_fake_B, y_fake)
+        # Generator B to A learns by its four losses, then discriminator A from real images and from its pool.
+        wanted = {"adversarial": y_real, "identity": x_A, "forward_cycle": x_B, "backward_cycle": x_A}
+        g_BtoA = train_only(g_model_BtoA, networks, c_model_BtoA, [x_B, x_A], wanted)
+        real_A = train_only(d_model_A, networks, d_model_A, x_A, y_real)
+        fake_A = train_only(d_model_A, networks, d_model_A, x_fake_A, y_fake)
 
-                logs = {f"g_AtoB_{name.removesuffix('_loss')}": value for name, value in g_AtoB.items()}
-                logs |= {f"g_BtoA_{name.removesuffix('_loss')}": value for name, value in g_BtoA.items()}
-                logs |= {"d_A_loss_real": real_A["loss"], "d_A_loss_fake": fake_A["loss"]}
-                logs |= {"d_B_loss_real": real_B["loss"], "d_B_loss_fake": fake_B["loss"]}
-                epoch_logs.append(logs)
-                callbacks.on_train_batch_end(batch, logs)
-                if c_model_AtoB.stop_training:
-                    break
-        callbacks.on_epoch_end(epoch, {name: float(np.mean([logs[name] for logs in epoch_logs])) for name in logs})
-        if c_model_AtoB.stop_training:
-            break
-    callbacks.on_train_end()
-    return history
+        # The same in the other direction.
+        wanted = {"adversarial": y_real, "identity": x_B, "forward_cycle": x_A, "backward_cycle": x_B}
+        g_AtoB = train_only(g_model_AtoB, networks, c_model_AtoB, [x_A, x_B], wanted)
+        real_B = train_only(d_model_B, networks, d_model_B, x_B, y_real)
+        fake_B = train_only(d_model_B, networks, d_model_B, x_fake_B, y_fake)
 
+        logs = {"g_AtoB_loss": g_AtoB.pop("loss"), "g_BtoA_loss": g_BtoA.pop("loss")}
+        logs |= {f"g_AtoB_{name.removesuffix('_loss')}": value for name, value in g_AtoB.items()}
+        logs |= {f"g_BtoA_{name.removesuffix('_loss')}": value for name, value in g_BtoA.items()}
+        logs |= {"d_A_loss_real": real_A["loss"], "d_A_loss_fake": fake_A["loss"]}
+        return logs | {"d_B_loss_real": real_B["loss"], "d_B_loss_fake": fake_B["loss"]}
 
-def draw(images, n_samples):
-    """Draw images at random, as floats in [-1, 1]. The data set stays as it is: as uint8 it takes a quarter."""
-    x = generate_real_samples(images, n_samples)[0].astype("float32")
-    return x / 127.5 - 1 if images.dtype == np.uint8 else x
-
-
-def train_only(network, networks, model, x, y):
-    """A step of `model` in which `network` learns and the other `networks` stand still; returns the step's losses."""
-    for other in networks:
-        other.trainable = other is network  # Keras 3 looks at these flags in every step
-    return train_step(model, x, y)
-
-
-@contextmanager
-def epoch_of_training(networks, optimizers, decay):
-    """Scale the learning rates for an epoch. When it ends, or is interrupted, the full rates are back, so that the
-    next one's depend on nothing but its number, and all networks trainable: frozen ones cannot be saved well."""
-    rates = [float(keras.ops.convert_to_numpy(optimizer.learning_rate)) for optimizer in optimizers]
+    decay = LinearDecay([model.optimizer for model in (d_model_A, d_model_B, c_model_AtoB, c_model_BtoA)])
+    callbacks = [decay, *keras.tree.flatten(callbacks or ())]
     try:
-        for optimizer, rate in zip(optimizers, rates, strict=True):
-            optimizer.learning_rate = rate * decay
-        yield
+        return loop(step, c_model_AtoB, networks, n_epochs, len(train_a) // n_batch, callbacks, initial_epoch, verbose)
     finally:
-        for optimizer, rate in zip(optimizers, rates, strict=True):
+        decay.restore()  # of an epoch that was interrupted
+
+
+class LinearDecay(keras.callbacks.Callback):
+    """Let learning rates fall on a line from the middle of a training on, to reach 0 at its end.
+
+    Within an epoch the rates are scaled. After it the full ones are back, so that the next epoch's depend on nothing
+    but its number, and a run goes on with the right ones.
+    """
+
+    def __init__(self, optimizers):
+        super().__init__()
+        self.optimizers, self.rates = optimizers, []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        n_epochs = self.params["epochs"]
+        self.rates = [float(keras.ops.convert_to_numpy(optimizer.learning_rate)) for optimizer in self.optimizers]
+        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
+            optimizer.learning_rate = rate * min(1, 2 * (n_epochs - epoch) / n_epochs)
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.restore()
+
+    def restore(self):
+        """Set the full rates again, where an epoch has scaled them."""
+        for optimizer, rate in zip(self.optimizers, self.rates, strict=False):
             optimizer.learning_rate = rate
-        for network in networks:
-            network.trainable = True
+        self.rates = []

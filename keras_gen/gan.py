@@ -1,20 +1,20 @@
 """The lecture's GAN: samples, composite model and training loop.
 
 One loop serves both kinds of GAN. A data set is an array of images, or `(images, labels)` for a conditional GAN; the
-discriminator then takes `[image, label]` and the generator `[latent point, label]`.
+discriminator then takes `[image, label]` and the generator `[latent point, label]`. Images are float in [-1, 1], or
+uint8, which a batch at a time is scaled to that.
 """
 
 import os
+import random
 
 import keras
 import numpy as np
 
-from .callbacks import PrintProgress, StopOnNonFinite
-from .checks import check_discriminator, check_training
+from .checks import check_discriminator, check_training, split_dataset
+from .images import to_tanh
 from .latent import generate_latent_points
-
-# Before Keras 3.15 train_on_batch returns the mean over all earlier calls; since then it resets its metrics itself.
-RESETS_ITSELF = tuple(int(part) for part in keras.__version__.split(".")[:2]) >= (3, 15)
+from .loop import loop, train_only, train_step
 
 
 def generate_real_samples(dataset, n_samples):
@@ -25,14 +25,14 @@ def generate_real_samples(dataset, n_samples):
         n_samples: how many, drawn with replacement.
 
     Returns:
-        `x, y`: the images, or `[images, labels]` with labels `(n_samples, 1)`; and ones `(n_samples, 1)`.
+        `x, y`: the images, uint8 ones scaled to [-1, 1], or `[images, labels]` with labels `(n_samples, 1)`; and ones
+        `(n_samples, 1)`.
     """
-    images, labels = dataset if isinstance(dataset, tuple) else (dataset, None)
+    images, labels = split_dataset(dataset)
     ix = np.random.randint(0, len(images), n_samples)
+    x = images[ix] if images.dtype != np.uint8 else to_tanh(images[ix])
     y = np.ones((n_samples, 1), "float32")
-    if labels is None:
-        return images[ix], y
-    return [images[ix], labels[ix].reshape(-1, 1)], y
+    return (x if labels is None else [x, labels[ix].reshape(-1, 1)]), y
 
 
 def generate_fake_samples(g_model, latent_dim, n_samples, n_classes=None):
@@ -50,13 +50,6 @@ def generate_fake_samples(g_model, latent_dim, n_samples, n_classes=None):
     return [images, x_input[1]], y
 
 
-def train_step(model, x, y):
-    """One `train_on_batch`; returns the logs of this batch alone as a dict of floats."""
-    if not RESETS_ITSELF:  # twice would cost a small network a tenth of its step
-        model.reset_metrics()
-    return {name: float(value) for name, value in model.train_on_batch(x, y, return_dict=True).items()}
-
-
 def train_discriminator(d_model, dataset, n_iter=20, n_batch=128):
     """Warm the discriminator up on real images against random pixels, uniform in [-1, 1].
 
@@ -69,13 +62,14 @@ def train_discriminator(d_model, dataset, n_iter=20, n_batch=128):
     for i in range(n_iter):
         x_real, y_real = generate_real_samples(dataset, half_batch)
         real = train_step(d_model, x_real, y_real)
-        pixels = np.random.uniform(-1, 1, (half_batch, *d_model.inputs[0].shape[1:])).astype("float32")
-        x_fake = [pixels, x_real[1]] if isinstance(dataset, tuple) else pixels
+        images = x_real[0] if isinstance(x_real, list) else x_real
+        pixels = np.random.uniform(-1, 1, images.shape).astype("float32")
+        x_fake = [pixels, x_real[1]] if isinstance(x_real, list) else pixels
         fake = train_step(d_model, x_fake, np.zeros((half_batch, 1), "float32"))
         print(f">{i + 1} real={real['accuracy']:.0%} fake={fake['accuracy']:.0%}")
 
 
-def define_gan(g_model, d_model):
+def define_gan(g_model, d_model, optimizer=None):
     """Stack generator and discriminator into the composite model that trains the generator (Radford et al. 2015).
 
     The discriminator is frozen here as in the lecture. Keras 3 reads that flag when a step runs, not when a model is
@@ -85,6 +79,7 @@ def define_gan(g_model, d_model):
     Args:
         g_model: latent points `(n, latent_dim)`, or `[points, labels]`, to images. Not compiled: it never trains alone.
         d_model: images, or `[images, labels]`, to the probability of being real, `(n, 1)`. Compiled.
+        optimizer: the generator's; by default the lecture's, Adam(0.0002, beta_1=0.5).
 
     Returns:
         The compiled composite model: the generator's inputs to the discriminator's answer.
@@ -95,22 +90,31 @@ def define_gan(g_model, d_model):
     images = g_model(inputs)
     gan_model = keras.Model(inputs, d_model([images, *labels] if labels else images), name="gan")
     # beta_1=0.5: Adam's 0.9 averages over ten steps, too slow for a target that moves with every one
-    optimizer = keras.optimizers.Adam(learning_rate=2e-4, beta_1=0.5)
+    optimizer = optimizer or keras.optimizers.Adam(learning_rate=2e-4, beta_1=0.5)
     gan_model.compile(loss="binary_crossentropy", optimizer=optimizer)
     return gan_model
 
 
-def train(g_model, d_model, gan_model, dataset, latent_dim, n_epochs=200, n_batch=128, callbacks=(), initial_epoch=0):
+def train(
+    g_model,
+    d_model,
+    gan_model,
+    dataset,
+    latent_dim,
+    n_epochs=200,
+    n_batch=128,
+    callbacks=(),
+    initial_epoch=0,
+    verbose="auto",
+):
     """Train generator and discriminator in turns (Goodfellow et al. 2014, algorithm 1 with one step each).
 
     Args:
         g_model, d_model, gan_model: the generator, the compiled discriminator and `define_gan` of the two.
-        dataset: float images in [-1, 1], or `(images, labels)` for a conditional GAN.
+        dataset: images, or `(images, labels)` for a conditional GAN; uint8, or float in [-1, 1].
         latent_dim: size of the generator's latent input.
-        n_epochs: the epoch to stop after, counted from 0.
         n_batch: images a step, an even number: the discriminator sees half real, half fake ones.
-        callbacks: Keras callbacks. Their `model` is `gan_model`.
-        initial_epoch: where to go on, as `load_run` returns it.
+        n_epochs, callbacks, initial_epoch, verbose: as in `loop`. The callbacks' `model` is `gan_model`.
 
     Returns:
         A `keras.callbacks.History` with the means of each epoch: `d_loss_real`, `d_loss_fake`, `g_loss` in nats, and
@@ -120,47 +124,26 @@ def train(g_model, d_model, gan_model, dataset, latent_dim, n_epochs=200, n_batc
         ValueError: before the first step, where models and data do not fit together.
     """
     check_training(g_model, d_model, gan_model, dataset, latent_dim, n_batch)
-    conditional = isinstance(dataset, tuple)
-    n_images, n_classes = (len(dataset[0]), int(dataset[1].max()) + 1) if conditional else (len(dataset), None)
-    bat_per_epo = n_images // n_batch
-    half_batch = n_batch // 2
-    history = keras.callbacks.History()
-    callbacks = keras.callbacks.CallbackList(
-        [StopOnNonFinite(), PrintProgress(), *callbacks, history], model=gan_model, epochs=n_epochs, steps=bat_per_epo
-    )
-    gan_model.stop_training = False
-    callbacks.on_train_begin()
-    for epoch in range(initial_epoch, n_epochs):
-        callbacks.on_epoch_begin(epoch)
-        epoch_logs = []
-        for batch in range(bat_per_epo):
-            callbacks.on_train_batch_begin(batch)
+    images, labels = split_dataset(dataset)
+    n_classes = None if labels is None else int(labels.max()) + 1
+    half_batch, networks = n_batch // 2, (g_model, d_model)
 
-            # Phase 1: the discriminator learns from half a batch of real images and half a batch of fakes.
-            d_model.trainable = True  # Keras 3 looks at this flag in every step
-            x_real, y_real = generate_real_samples(dataset, half_batch)
-            real = train_step(d_model, x_real, y_real)
-            x_fake, y_fake = generate_fake_samples(g_model, latent_dim, half_batch, n_classes)
-            fake = train_step(d_model, x_fake, y_fake)
+    def step():
+        # Phase 1: the discriminator learns from half a batch of real images and half a batch of fakes.
+        x_real, y_real = generate_real_samples(images if labels is None else (images, labels), half_batch)
+        real = train_only(d_model, networks, d_model, x_real, y_real)
+        x_fake, y_fake = generate_fake_samples(g_model, latent_dim, half_batch, n_classes)
+        fake = train_only(d_model, networks, d_model, x_fake, y_fake)
 
-            # Phase 2: the generator learns to have a full batch of fakes called real: inverted labels.
-            d_model.trainable = False
-            x_gan = generate_latent_points(latent_dim, n_batch, n_classes)
-            y_gan = np.ones((n_batch, 1), "float32")
-            gan = train_step(gan_model, x_gan, y_gan)
+        # Phase 2: the generator learns to have a full batch of fakes called real: inverted labels.
+        x_gan = generate_latent_points(latent_dim, n_batch, n_classes)
+        y_gan = np.ones((n_batch, 1), "float32")
+        gan = train_only(g_model, networks, gan_model, x_gan, y_gan)
 
-            logs = {"d_loss_real": real["loss"], "d_loss_fake": fake["loss"], "g_loss": gan["loss"]}
-            logs |= {"d_acc_real": real["accuracy"], "d_acc_fake": fake["accuracy"]}
-            epoch_logs.append(logs)
-            callbacks.on_train_batch_end(batch, logs)
-            if gan_model.stop_training:
-                break
-        callbacks.on_epoch_end(epoch, {name: float(np.mean([logs[name] for logs in epoch_logs])) for name in logs})
-        if gan_model.stop_training:
-            break
-    d_model.trainable = True  # a frozen model would be saved without its optimizer's state
-    callbacks.on_train_end()
-    return history
+        logs = {"d_loss_real": real["loss"], "d_loss_fake": fake["loss"], "g_loss": gan["loss"]}
+        return logs | {"d_acc_real": real["accuracy"], "d_acc_fake": fake["accuracy"]}
+
+    return loop(step, gan_model, networks, n_epochs, len(images) // n_batch, callbacks, initial_epoch, verbose)
 
 
 def averaged_generator(g_model, gan_model):
@@ -171,12 +154,16 @@ def averaged_generator(g_model, gan_model):
     when asked to: `gan_model.compile(loss=..., optimizer=keras.optimizers.Adam(..., use_ema=True))`.
 
     Raises:
-        ValueError: where the optimizer of `gan_model` keeps no average.
+        ValueError: where the optimizer of `gan_model` keeps no average, or has not trained yet.
     """
     if not gan_model.optimizer.use_ema:
         raise ValueError("gan_model's optimizer keeps no average: compile it with use_ema=True before training.")
+    if not gan_model.optimizer.built:
+        raise ValueError("There is no average yet: gan_model has not trained a step.")
     weights = g_model.get_weights()
+    seeds = random.getstate()
     average = keras.models.clone_model(g_model)
+    random.setstate(seeds)  # layers without a seed draw theirs there: a look at the average must not change the run
     gan_model.optimizer.finalize_variable_values(g_model.trainable_variables)  # the averages take the weights' place
     average.set_weights(g_model.get_weights())
     g_model.set_weights(weights)
@@ -193,8 +180,14 @@ def summarize_performance(epoch, g_model, d_model, dataset, latent_dim, n_sample
 
     Returns:
         `acc_real, acc_fake`, in [0, 1].
+
+    Raises:
+        ValueError: where `n_samples` is less than 1.
     """
-    n_classes = int(dataset[1].max()) + 1 if isinstance(dataset, tuple) else None
+    if n_samples < 1:
+        raise ValueError(f"n_samples is {n_samples}; at least 1 is needed to measure an accuracy.")
+    labels = split_dataset(dataset)[1]
+    n_classes = None if labels is None else int(labels.max()) + 1
     x_real, y_real = generate_real_samples(dataset, n_samples)
     x_fake, y_fake = generate_fake_samples(g_model, latent_dim, n_samples, n_classes)
     acc_real = d_model.evaluate(x_real, y_real, verbose=0, return_dict=True)["accuracy"]

@@ -1,26 +1,35 @@
 """The judge: a classifier trained on real images only, which scores generated ones.
 
-Images are uint8, as `load_dataset` gives them, or floats in [-1, 1], as a generator makes them, (n, height, width,
-channels). Both are compared as uint8: a generated image has no finer shades than a real one.
+Images are uint8, as `load_dataset` gives them, or floats in [-1, 1], as a generator makes them, `(n, height, width,
+channels)`; floats of another range are converted first, `to_uint8(images, (0, 1))`. All are compared as uint8: a
+generated image has no finer shades than a real one.
 """
 
 import hashlib
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import layers
 
-from .data import load_dataset, to_uint8
+from .data import load_dataset
+from .data.sets import CHECKOUT, keras_home
+from .images import to_numpy, to_uint8
 
 _EPOCHS = {"digits": 15, "mnist": 4, "fashion_mnist": 4, "cifar10": 8, "faces": 3}
 _VERSION = 1  # goes up with every change to how judges are built or trained: old files are then left aside
 
 
 class Judge(NamedTuple):
-    """A classifier that scores other models. `test_accuracy` is its share of right answers on real test images."""
+    """A classifier that scores other models; `train_judge` makes one.
+
+    Args:
+        model: uint8 images `(n, height, width, channels)` to `[features, class logits]`, `(n, 64)` and
+            `(n, n_classes)`.
+        name: the data set's; "your images" where `train_judge` was given arrays.
+        test_accuracy: the share of right answers on real test images, in [0, 1].
+    """
 
     model: keras.Model  # uint8 images -> [features (n, 64), class logits (n, n_classes)]
     name: str
@@ -31,14 +40,24 @@ class Judge(NamedTuple):
 
 
 def train_judge(dataset, epochs=None):
-    """Trains a small CNN to classify real images, so that it can score generated ones: a `Judge`.
+    """Train a small CNN to classify real images, so that it can score generated ones.
 
-    `dataset` is a name for `load_dataset`, or what it returns: `(x_train, y_train), (x_test, y_test)`. Only the
-    training images are learnt from; the accuracy on the test images is printed and kept with the judge. "mnist" takes
-    under a minute on two CPU cores. The next call finds the judge in data/ (outside a checkout: in Keras's folder),
-    under a hash of the data: a subset has its own judge. Python's, NumPy's and Keras's global seeds stay untouched.
+    Only the training images are learnt from; the accuracy on the test images is printed and kept with the judge.
+    "mnist" takes under a minute on two CPU cores. The next call finds the judge in data/ (outside a checkout: in
+    Keras's folder), under a hash of the data and the epochs: a subset has its own judge. Python's, NumPy's and Keras's
+    global seeds stay untouched.
 
-    ValueError: images or labels that are not as `load_dataset` returns them; its own errors too.
+    Args:
+        dataset: a name for `load_dataset`, or what it returns: `(x_train, y_train), (x_test, y_test)`. Images may also
+            be floats in [-1, 1].
+        epochs: passes over the training images; by default 3 to 15, depending on the data set, and 10 for your images.
+
+    Returns:
+        A `Judge`.
+
+    Raises:
+        ValueError: images or labels that are not as `load_dataset` returns them; else as in `load_dataset`.
+        DataUnavailable: as in `load_dataset`.
     """
     name = dataset if isinstance(dataset, str) else "your images"
     (x_train, y_train), (x_test, y_test) = load_dataset(dataset) if isinstance(dataset, str) else dataset
@@ -103,9 +122,7 @@ def _fit(classifier, x, y, epochs, n_batch=128):
 
 
 def _cache_file(name, *key):
-    checkout = Path(__file__).resolve().parent.parent
-    in_checkout = (checkout / "pyproject.toml").is_file()  # else: installed into site-packages
-    folder = checkout / "data" if in_checkout else Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    folder = CHECKOUT / "data" if CHECKOUT else keras_home()
     digest = hashlib.sha256(repr([getattr(k, "shape", k) for k in key]).encode())
     for array in (k for k in key if isinstance(k, np.ndarray)):
         digest.update(np.ascontiguousarray(array))
@@ -113,7 +130,7 @@ def _cache_file(name, *key):
 
 
 def _load(path, model):
-    """Sets the weights from `path` and returns the test accuracy kept there; None if there is no sound file."""
+    """Set the weights from `path` and return the test accuracy kept there; None if there is no sound file."""
     try:
         with path.open("rb") as file, np.load(file) as kept:
             weights = [kept[str(i)] for i in range(len(model.weights))]
@@ -136,16 +153,39 @@ def _save(path, model, test_accuracy):
             np.savez(file, test_accuracy=test_accuracy, **weights)
         os.replace(part, path)
     except OSError as error:  # a read-only or full disk costs the cache, not the judge
+        part.unlink(missing_ok=True) if part.parent.is_dir() else None
         print(f"The judge is not kept: {error}.")
 
 
 def judge_features(judge, images):
-    """What the judge sees in each image, float64 (n, 64): the layer before its answer."""
+    """Compute what the judge sees in each image: the layer before its answer.
+
+    Args:
+        judge: a `Judge`.
+        images: uint8, or floats in [-1, 1], `(n, height, width, channels)` with the sides and channels that the judge
+            learnt from; n at least 1.
+
+    Returns:
+        float64 `(n, 64)`.
+
+    Raises:
+        ValueError: images of another shape or range, or none.
+    """
     return _ask(judge, images)[0].astype(np.float64)
 
 
 def predict_labels(judge, images):
-    """The class the judge gives to each image, int64 (n,)."""
+    """Let the judge classify images.
+
+    Args:
+        judge, images: as in `judge_features`.
+
+    Returns:
+        The class of each image, int64 `(n,)`, 0 to n_classes - 1.
+
+    Raises:
+        ValueError: as in `judge_features`.
+    """
     return _ask(judge, images)[1].argmax(axis=1)
 
 
@@ -155,21 +195,40 @@ def _ask(judge, images):
 
 
 def checked(images, what, shape=None):
-    """Images as uint8 (n, height, width, channels), n at least 1, or a ValueError."""
-    images = images if isinstance(images, np.ndarray) else keras.ops.convert_to_numpy(images)
+    """Verify images, and make them uint8.
+
+    Args:
+        images: uint8, or floats in [-1, 1], `(n, height, width, channels)`, n at least 1.
+        what: names the images in an error about their shape, such as "test images".
+        shape: the `(height, width, channels)` wanted; None allows any.
+
+    Returns:
+        uint8, the same shape.
+
+    Raises:
+        ValueError: another shape, no image, or another range (see `to_uint8`).
+    """
+    images = to_numpy(images)
     if images.ndim != 4 or len(images) == 0 or (shape and images.shape[1:] != tuple(shape)):
         wanted = ", ".join(map(str, shape or ("height", "width", "channels")))
         raise ValueError(f"The {what} must have shape (n, {wanted}), n at least 1; given: {images.shape}.")
-    if images.dtype.kind == "f" and images.min() >= 0:
-        raise ValueError(
-            f"The {what} have no value below 0. Floats must lie in [-1, 1]: from [0, 1], give images * 2 - 1. "
-            "(If they do, and are this light: give to_uint8(images).)"
-        )
     return to_uint8(images)
 
 
 def checked_labels(labels, images, n_classes):
-    """Labels as int64 (n,), one for each image, 0 to n_classes - 1, or a ValueError."""
+    """Verify labels, one for each image.
+
+    Args:
+        labels: integers `(n,)`, 0 to n_classes - 1.
+        images: of any kind; only their number n counts, at least 1.
+        n_classes: how many classes there are.
+
+    Returns:
+        int64 `(n,)`.
+
+    Raises:
+        ValueError: labels that are not integers, of another shape or of another class, or none.
+    """
     labels = np.asarray(labels)
     if labels.dtype.kind not in "iu" or labels.shape != (len(images),) or len(labels) == 0:
         raise ValueError(f"Labels must be {len(images)} integers; given: {labels.dtype} of shape {labels.shape}.")

@@ -1,6 +1,7 @@
 """Scores: what a judge (judge.py) and plain distances say about generated images.
 
-Every function takes images as uint8 or as floats in [-1, 1], shape (n, height, width, channels).
+Images are uint8, or floats in [-1, 1], `(n, height, width, channels)`, n at least 1; floats of another range are
+converted first, `to_uint8(images, (0, 1))`.
 """
 
 import numpy as np
@@ -11,16 +12,39 @@ from .judge import checked, checked_labels, judge_features, predict_labels
 
 
 def label_accuracy(judge, images, labels):
-    """Share of images, 0 to 1, that the judge puts into the class in `labels` (n,): what the generator was asked for.
+    """Compute how often the judge puts an image into the class that the generator was asked for.
 
     Read it beside `judge.test_accuracy`: real images do not reach 1 either.
+
+    Args:
+        judge: a `Judge`.
+        images: as in `judge_features`.
+        labels: the classes asked for, integers `(n,)`, 0 to n_classes - 1.
+
+    Returns:
+        The share of images, in [0, 1].
+
+    Raises:
+        ValueError: images or labels of another shape or range.
     """
     predicted = predict_labels(judge, images)
     return float(np.mean(predicted == checked_labels(labels, predicted, judge.model.output_shape[1][1])))
 
 
 def attribute_accuracy(judge, images, labels):
-    """Of a judge of "faces": the share of images, 0 to 1, with the right answer for each attribute, as a dict."""
+    """Compute how often the judge of "faces" is right about each attribute: smiling, glasses, man, old.
+
+    Args:
+        judge: the `Judge` of "faces".
+        images: as in `judge_features`.
+        labels: the classes asked for, integers `(n,)`, 0 to 15; the attributes are a class's bits, lowest first.
+
+    Returns:
+        A dict from each attribute's name to the share of images with the right answer, in [0, 1].
+
+    Raises:
+        ValueError: the judge of another data set; images or labels of another shape or range.
+    """
     if judge.name != "faces":
         raise ValueError(f"attribute_accuracy wants the judge of 'faces'; this one is of {judge.name!r}.")
     predicted = predict_labels(judge, images)
@@ -30,11 +54,19 @@ def attribute_accuracy(judge, images, labels):
 
 
 def frechet_distance(a, b):
-    """Squared Frechet distance between the Gaussians with the means and covariances of two feature sets (n, dims).
+    """Compute the squared Frechet distance between two feature sets, each as the Gaussian of its mean and covariance.
 
     `|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2))`, after Heusel et al. 2017. It falls as n grows, so compare only
-    distances from equally many samples. Exact for singular covariances too, n < dims included. ValueError: other
-    shapes, under two samples, values that are not finite.
+    distances from equally many samples. Exact for singular covariances too, n < dims included.
+
+    Args:
+        a, b: features, `(n, dims)` each, finite; n at least 2, and may differ.
+
+    Returns:
+        A float, 0 or more, in squared units of the features.
+
+    Raises:
+        ValueError: other shapes, fewer than two samples, values that are not finite.
     """
     means, roots = [], []
     for features in (np.asarray(a, np.float64), np.asarray(b, np.float64)):
@@ -52,10 +84,20 @@ def frechet_distance(a, b):
 
 
 def feature_distance(judge, real, fake):
-    """`frechet_distance` between the judge's features of real and of generated images. Not an FID: another network.
+    """Compute the `frechet_distance` between the judge's features of real and of generated images.
 
-    Report it between its floor, real against other real images, and its ceiling, real against an untrained generator;
-    all three with equally many images. ValueError: fewer images than 65, which say little about 64 features.
+    Not an FID: another network. Report it between its floor, real against other real images, and its ceiling, real
+    against an untrained generator; all three with equally many images.
+
+    Args:
+        judge: a `Judge`.
+        real, fake: images as in `judge_features`, 65 or more of each: fewer say little about 64 features.
+
+    Returns:
+        A float, 0 or more.
+
+    Raises:
+        ValueError: fewer than 65 images a side, or images of another shape or range.
     """
     if min(len(real), len(fake)) < 65:
         raise ValueError(f"A feature distance wants 65 images or more a side; given: {len(real)} and {len(fake)}.")
@@ -63,11 +105,21 @@ def feature_distance(judge, real, fake):
 
 
 def mode_coverage(judge, images, real_labels):
-    """How the classes of generated images, as the judge sees them, match those of real ones in `real_labels` (m,).
+    """Compare the classes of generated images, as the judge sees them, with those of real ones.
 
-    Returns a dict: `classes`, how many of the `of` real classes are hit (by a tenth of their real share or more:
-    a few misread images are no class); `kl`, KL(generated || real) in nats, 0 when shares agree, inf when there
-    are images of a class that is not in `real_labels`; `shares` of the classes, (n_classes,).
+    Args:
+        judge: a `Judge`.
+        images: the generated ones, as in `judge_features`.
+        real_labels: the classes of real images, integers `(m,)`, 0 to n_classes - 1.
+
+    Returns:
+        A dict. `classes`, how many of the `of` real classes are hit, by a tenth of their real share or more, for a few
+        misread images are no class; `kl`, `KL(generated || real)` in nats, 0 when the shares agree, inf when there are
+        images of a class that is not in `real_labels`; `shares` of the classes in the images, `(n_classes,)`, each in
+        [0, 1].
+
+    Raises:
+        ValueError: images or labels of another shape or range.
     """
     predicted = predict_labels(judge, images)
     n_classes = judge.model.output_shape[1][1]
@@ -82,10 +134,20 @@ def mode_coverage(judge, images, real_labels):
 
 
 def precision_recall(real, fake, k=3):
-    """Precision and recall of generated features, each 0 to 1 (Kynkaanniemi et al. 2019), from `judge_features`.
+    """Compute precision and recall of generated features (Kynkaanniemi et al. 2019).
 
-    Precision: share of fake samples nearer to some real sample than that one's k-th nearest real neighbour. Recall: the
-    same with the sides swapped. ValueError: k + 1 samples are needed on each side.
+    Precision: share of fake samples at least as near to some real sample as that one's k-th nearest real neighbour.
+    Recall: the same with the sides swapped.
+
+    Args:
+        real, fake: features `(n, dims)` from `judge_features`, more than k samples each; n may differ.
+        k: which neighbour.
+
+    Returns:
+        `precision, recall`, each in [0, 1].
+
+    Raises:
+        ValueError: fewer than k + 1 samples on a side.
     """
     if min(len(real), len(fake)) <= k:
         raise ValueError(f"precision_recall with k={k} wants more than {k} samples a side: {len(real)}, {len(fake)}.")
@@ -99,9 +161,18 @@ def precision_recall(real, fake, k=3):
 
 
 def nearest_neighbours(images, reference, k=1):
-    """The k most similar images of `reference` for each image: `indices, distances`, both (n, k), nearest first.
+    """Find the k most similar images of `reference` for each image.
 
-    Distances are Euclidean over pixels in [0, 1]. ValueError: other shapes, nothing given, k above len(reference).
+    Args:
+        images: `(n, height, width, channels)`, uint8 or floats in [-1, 1].
+        reference: likewise, `(m, height, width, channels)`.
+        k: how many, 1 to m.
+
+    Returns:
+        `indices, distances`, both `(n, k)`, nearest first. Distances are Euclidean over pixels scaled to [0, 1].
+
+    Raises:
+        ValueError: images of other shapes or of another range, none, or k out of its range.
     """
     reference = checked(reference, "reference images")
     images = checked(images, "images", reference.shape[1:])
@@ -113,10 +184,21 @@ def nearest_neighbours(images, reference, k=1):
 
 
 def memorisation_ratio(samples, train, held_out):
-    """Median distance of samples to their nearest training image, over that of real images held out from training.
+    """Compute how much nearer generated images lie to the training images than new real ones do.
 
     About 1: as far from the training images as new real ones are. Near 0: copies. Blur also lowers it, so look at the
-    neighbours. ValueError as in `nearest_neighbours`, or if most of `held_out` is in `train`.
+    neighbours.
+
+    Args:
+        samples: generated images, as in `nearest_neighbours`.
+        train: the training images.
+        held_out: real images held out from training.
+
+    Returns:
+        The median distance of `samples` to their nearest training image, over that of `held_out`; a float, 0 or more.
+
+    Raises:
+        ValueError: as in `nearest_neighbours`, or where most of `held_out` is in `train`.
     """
     own, real = (np.median(nearest_neighbours(images, train)[1]) for images in (samples, held_out))
     if real < 1e-3:

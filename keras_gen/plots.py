@@ -9,21 +9,25 @@ import numpy as np
 from PIL import Image
 from scipy.stats import norm
 
-from .data import to_uint8
+from .images import to_uint8
 
 
-def tile_images(images, n_columns=None, gap=1):
+def tile_images(images, n_columns=None, gap=1, value_range=None):
     """Put images side by side into one.
 
     Args:
         images: uint8, or floats in [-1, 1], `(n, height, width, channels)` with 1 or 3 channels.
         n_columns: images a row; by default as square as possible.
         gap: white pixels between two images.
+        value_range: `(low, high)` of float images in another range, as in `to_uint8`.
 
     Returns:
         One picture, uint8 `(height, width, channels)`.
+
+    Raises:
+        ValueError: images of another shape or range.
     """
-    images = to_uint8(images)
+    images = to_uint8(images, value_range)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0:
         raise ValueError(f"Images of shape (n, height, width, 1 or 3) are wanted; given: {images.shape}.")
     n, height, width, channels = images.shape
@@ -49,7 +53,7 @@ def show_pictures(figure):
     display(Picture(buffer.getvalue()))
 
 
-def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2):
+def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2, value_range=None):
     """Show images in a grid.
 
     Args:
@@ -58,7 +62,12 @@ def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2):
         title: text above the grid.
         row_titles: a text for each row.
         zoom: screen pixels an image pixel, at 72 dots an inch.
+        value_range: `(low, high)` of float images in another range, as in `to_uint8`.
+
+    Raises:
+        ValueError: images of another shape or range.
     """
+    images = to_uint8(images, value_range)
     grid = tile_images(images, n_columns)
     figure = plt.figure(figsize=np.array(grid.shape[1::-1]) * zoom / 72, dpi=72)
     axes = figure.add_axes((0, 0, 1, 1))
@@ -93,6 +102,9 @@ def plot_latent_grid(decoder, n=15, dims=(0, 1), center=None, title=None, zoom=1
         center: a latent point `(latent_dim,)` for the others; by default 0.
         title: text above the grid.
         zoom: screen pixels an image pixel, at 72 dots an inch.
+
+    Raises:
+        ValueError: numbers that make no such grid, or images out of [0, 1].
     """
     latent_dim = decoder.input_shape[-1]
     if n < 2:
@@ -107,9 +119,7 @@ def plot_latent_grid(decoder, n=15, dims=(0, 1), center=None, title=None, zoom=1
     points[:, dims[0]] = np.tile(quantiles, n)
     points[:, dims[1]] = np.repeat(quantiles[::-1], n)
     images = np.concatenate([decoder.predict_on_batch(row) for row in np.split(points, n)])
-    if not 0 <= images.min() <= images.max() <= 1:  # NaN fails too
-        raise ValueError(f"The decoder's images run from {images.min():.3g} to {images.max():.3g}; wanted is [0, 1].")
-    grid = tile_images(images * 2 - 1, n, gap=0)
+    grid = tile_images(images, n, gap=0, value_range=(0, 1))
     figure, axes = plt.subplots(figsize=(grid.shape[1] * zoom / 72 + 0.6, grid.shape[0] * zoom / 72 + 0.6))
     figure.set_layout_engine("constrained")
     axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -140,12 +150,21 @@ def plot_history(history, *groups):
 
     Args:
         history: what a training loop or `fit` returns.
-        groups: one list of names for each plot; by default losses in one and accuracies in another.
+        groups: one list of names for each plot; by default losses in one, accuracies in another, the rest in a third.
+
+    Returns:
+        The plots' axes.
+
+    Raises:
+        ValueError: where the history holds no epoch.
     """
     curves = history.history
+    if not curves:
+        raise ValueError("The history holds no epoch: there is nothing to draw.")
     if not groups:
         losses, accuracies = ([n for n in curves if word in n] for word in ("loss", "acc"))
-        groups = [names for names in (losses, accuracies) if names]
+        rest = [n for n in curves if n not in losses + accuracies]
+        groups = [names for names in (losses, accuracies, rest) if names]
     epochs = [epoch + 1 for epoch in history.epoch]
     _, plots = plt.subplots(1, len(groups), figsize=(5.5 * len(groups), 3.2), squeeze=False, layout="constrained")
     for axes, names in zip(plots[0], groups, strict=True):
@@ -161,14 +180,18 @@ def save_gif(frames, path, seconds=0.25, hold=2.0, zoom=2):
     """Write pictures as an endlessly repeating GIF.
 
     Args:
-        frames: uint8 `(height, width, 1 or 3)` each, all of one shape.
+        frames: uint8, or floats in [-1, 1], `(height, width, 1 or 3)` each, all of one shape.
         path: where to.
         seconds: how long a frame is shown.
         hold: how long the last one is.
         zoom: enlarges every pixel to zoom x zoom.
+
+    Raises:
+        ValueError: no frame, or frames of another range.
     """
     if len(frames) == 0:
         raise ValueError("There is no frame to write.")
+    frames = to_uint8(frames)  # all at once, for one frame may well be light all over
     pictures = [Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames]
     pictures = [p.resize((p.width * zoom, p.height * zoom), Image.Resampling.NEAREST) for p in pictures]
     durations = [int(1000 * seconds)] * (len(pictures) - 1) + [int(1000 * hold)]

@@ -1,152 +1,173 @@
-"""Save a training of `train` or `train_cyclegan` and go on with it later, as if it had never stopped."""
+"""Save a training and go on with it later, as if it had never stopped."""
 
 import json
-import math
 import os
 import re
-import shutil
 import tempfile
+from numbers import Integral
 
 import keras
 import numpy as np
 
-from .cyclegan import define_composite_model
-from .gan import define_gan
-
-# What the models of a run are called in its folder, in the order in which the training loop takes them. Networks become
-# `.keras` files; the composite models, which train them, are made again when a run is loaded.
-GAN = ["generator", "discriminator"], ["gan"]
-CYCLEGAN = ["discriminator_A", "discriminator_B", "generator_AtoB", "generator_BtoA"], ["cycle_AtoB", "cycle_BtoA"]
-
-
-def define_composites(networks):
-    """Make the composite models of a GAN or a CycleGAN, one at a time: each freezes what does not learn in it."""
-    if len(networks) == 2:
-        yield define_gan(*networks)
-    else:
-        d_model_A, d_model_B, g_model_AtoB, g_model_BtoA = networks
-        image_shape = g_model_AtoB.inputs[0].shape[1:]
-        yield define_composite_model(g_model_AtoB, d_model_B, g_model_BtoA, image_shape)
-        yield define_composite_model(g_model_BtoA, d_model_A, g_model_AtoB, image_shape)
-
-
-def variables(networks, composites):
-    """What the `.keras` files of the networks leave out: Adam's state of the composite models and the state of random
-    layers such as Dropout."""
-    lists = [model.optimizer.variables for model in composites] + [model.non_trainable_variables for model in networks]
-    return [variable for one in lists for variable in one]
-
 
 class SaveRun(keras.callbacks.Callback):
-    """Save a training after every few epochs, whole or not at all.
+    """Save a training after every few epochs, whole or not at all, and restore it into models that are built as before.
 
-    A save is everything the next epoch depends on: all models and their optimizers, a CycleGAN's image pools, NumPy's
-    random state. It is written under another name and renamed when complete, and only then is the previous one
-    deleted: a run that is killed while saving leaves the previous save as it was. `generator.keras` in it is the
-    generator on its own; a CycleGAN has `generator_AtoB.keras` and `generator_BtoA.keras`.
+        save = SaveRun("runs/mine", {g_model: gan_model, d_model: d_model})
+        initial_epoch = save.restore()  # 0 where there is no save yet
+        train(g_model, d_model, gan_model, dataset, latent_dim, callbacks=[save], initial_epoch=initial_epoch)
+
+    A save is everything that the next epoch depends on: the variables of all models, of their optimizers and of random
+    layers, NumPy's random state, the curves so far, and what hangs on a model as an attribute with `get_state` and
+    `set_state`, such as the image pool of a CycleGAN's composite. It is one file, `epoch-00005.npz` after five epochs,
+    written under another name and renamed when complete; only then does the previous one go. No other file is touched.
+    Weights that are not finite are not saved. Losses and layers are not part of a save, so they may be of any kind.
 
     Args:
         folder: where to; made if it is not there.
-        models: the three models that `train` trains, `g_model, d_model, gan_model`, or the six of `train_cyclegan`, in
-            the order of its arguments.
-        every: epochs between two saves, by keyword. The last epoch is always saved.
+        models: all networks of the system, each with the compiled model through which it learns:
+            `{g_model: gan_model, d_model: d_model}` for a GAN.
+        every: epochs between two saves. The last epoch is saved however the training ends, Ctrl-C included.
 
     Raises:
         OSError: at once, where the folder cannot be written to.
-        ValueError: where the models are neither three nor six.
+        ValueError: models or `every` of another kind. Before the first step of a training that begins at an epoch for
+            which the folder holds a later save: it would be lost.
     """
 
-    def __init__(self, folder, *models, every=1):
+    def __init__(self, folder, models, every=1):
         super().__init__()
-        if len(models) not in (3, 6):
+        if not isinstance(models, dict) or not all(model.compiled for model in models.values()):
             raise ValueError(
-                f"SaveRun takes the three models of train or the six of train_cyclegan; given: {len(models)}. "
-                "The epochs between two saves are given as every=..."
+                "SaveRun takes a dict of all networks, each with the compiled model through which it learns: "
+                "SaveRun(folder, {g_model: gan_model, d_model: d_model})."
             )
-        self.folder, self.every = os.fspath(folder), every
-        networks, composites = GAN if len(models) == 3 else CYCLEGAN
-        self.networks = dict(zip(networks, models, strict=False))
-        self.composites = dict(zip(composites, models[len(networks) :], strict=True))
+        if not isinstance(every, Integral) or every < 1:
+            raise ValueError(f"every is {every!r}; it must be a whole number of epochs, at least 1.")
+        self.folder, self.models, self.every = os.fspath(folder), dict(models), every
+        self.path = None  # of the save that this object wrote or restored last: the only one that it may delete
+        self.unsaved = None  # the last epoch's number and state, until they are written
         os.makedirs(self.folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.folder):
             pass  # an error now, and not after the first epoch
 
-    def on_epoch_end(self, epoch, logs=None):
-        if not all(math.isfinite(value) for value in (logs or {}).values()):
-            return  # the last good save stays
-        if (epoch + 1) % self.every == 0 or epoch + 1 == self.params["epochs"]:
-            self.save(epoch + 1)
+    def restore(self):
+        """Set the models to the latest save, the curves too, as `model.history`.
 
-    def save(self, epoch):
-        """Save now; `epoch` is the number of epochs finished."""
-        done = os.path.join(self.folder, f"epoch-{epoch:05d}")
-        unfinished = done + ".unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        os.makedirs(unfinished)
-        frozen = [network for network in self.networks.values() if not network.trainable]
-        for network in frozen:
-            network.trainable = True  # saved while frozen, it would come back without its optimizer's state
-        for name, network in self.networks.items():
-            network.save(os.path.join(unfinished, f"{name}.keras"))
-        values = variables(self.networks.values(), self.composites.values())
-        values = [keras.ops.convert_to_numpy(value) for value in values]
-        for network in frozen:
-            network.trainable = False
-        _, keys, *position = np.random.get_state()
-        named = {"random_keys": keys, "random_position": position}
-        for name, composite in self.composites.items():
-            with open(os.path.join(unfinished, f"{name}_compile.json"), "w") as file:
-                json.dump(composite.get_compile_config(), file)
-            if hasattr(composite, "pool"):
-                named |= {f"{name}_pool": np.array(composite.pool.images), f"{name}_pool_size": composite.pool.size}
-        np.savez(os.path.join(unfinished, "state.npz"), *values, **named)
-        shutil.rmtree(done, ignore_errors=True)
-        os.rename(unfinished, done)
-        for name in os.listdir(self.folder):
-            if re.fullmatch(r"epoch-\d+(\.unfinished)?", name) and os.path.join(self.folder, name) != done:
-                shutil.rmtree(os.path.join(self.folder, name))
+        Returns:
+            The number of epochs that the save has seen, the next training's `initial_epoch`; 0 where the folder holds
+            no save.
 
-
-def load_run(folder, custom_objects=None):
-    """Load the last complete save of a training.
-
-    Args:
-        folder: the folder given to `SaveRun`.
-        custom_objects: names of your own layers and losses, as in `keras.models.load_model`.
-
-    Returns:
-        The models in the order given to `SaveRun`, and `initial_epoch`: `g_model, d_model, gan_model, initial_epoch`
-        for a GAN. Hand all to `train` or `train_cyclegan`, which then goes on as if it had never stopped, on a CPU bit
-        for bit. NumPy's random state is set to what it was. (On torch a Dropout layer needs a `seed=` for that: without
-        one it draws from torch's own generator, which is not saved.)
-
-    Raises:
-        ValueError: where the folder holds no complete save.
-    """
-    folder = os.fspath(folder)
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    saves = sorted(name for name in names if re.fullmatch(r"epoch-\d+", name))
-    if not saves:
-        raise ValueError(f"{folder} holds no complete save of SaveRun.")
-    save = os.path.join(folder, saves[-1])
-    network_names, composite_names = GAN if os.path.exists(os.path.join(save, "generator.keras")) else CYCLEGAN
-    networks = [keras.models.load_model(os.path.join(save, f"{name}.keras"), custom_objects) for name in network_names]
-    composites = []
-    with np.load(os.path.join(save, "state.npz")) as state:
-        for name, composite in zip(composite_names, define_composites(networks), strict=True):
-            with open(os.path.join(save, f"{name}_compile.json")) as file:
-                with keras.saving.custom_object_scope(custom_objects or {}):
-                    composite.compile_from_config(json.load(file))
-            composite.optimizer.build(composite.trainable_variables)  # of the generator alone, the rest is frozen here
-            if hasattr(composite, "pool"):
-                composite.pool.size = int(state[f"{name}_pool_size"])
-                composite.pool.images = list(state[f"{name}_pool"])
-            composites.append(composite)
-        for network in networks:
-            if not network.trainable:
-                network.trainable = True
-        for i, variable in enumerate(variables(networks, composites)):
-            variable.assign(state[f"arr_{i}"])
+        Raises:
+            ValueError: where the save is of other models, or damaged.
+        """
+        saves = self._saves()
+        if not saves:
+            return 0
+        path = saves[max(saves)]
+        try:
+            with np.load(path) as file:
+                state = dict(file)
+        except Exception as error:  # damaged bytes make NumPy, zipfile and zlib raise a dozen kinds
+            raise ValueError(f"{path} is damaged ({error}). Delete it, or put a copy in its place.") from error
+        variables, names = self._variables(), [network.name for network in self.models]
+        saved_names = json.loads(str(state["names"]))
+        shapes = [variable.shape for variable in variables]
+        saved_shapes = [state[f"variable_{i}"].shape for i in range(int(state["n_variables"]))]
+        if shapes != saved_shapes or (names != saved_names and sorted(names) == sorted(saved_names)):
+            raise ValueError(
+                f"{path} was saved with other models, or with these in another order: {', '.join(saved_names)}, in all "
+                f"{sum(map(np.prod, saved_shapes)):,.0f} numbers; given are {', '.join(names)}, in all "
+                f"{sum(map(np.prod, shapes)):,.0f}. Build the models as they were, or take another folder."
+            )
+        for i, variable in enumerate(variables):
+            variable.assign(state[f"variable_{i}"])
+        for key, part in self._parts().items():
+            part.set_state({name.removeprefix(key): state[name] for name in state if name.startswith(key)})
         position, has_gauss, cached_gaussian = state["random_position"]
         np.random.set_state(("MT19937", state["random_keys"], int(position), int(has_gauss), float(cached_gaussian)))
-    return *networks, *composites, int(saves[-1].removeprefix("epoch-"))
+        for model in self.models.values():
+            model.history = keras.callbacks.History()
+            model.history.epoch, model.history.history = json.loads(str(state["curves"]))
+        self.path = path
+        return max(saves)
+
+    def on_train_begin(self, logs=None):
+        self.begun, self.unsaved = False, None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        latest = max(self._saves(), default=0)
+        if not self.begun and latest > epoch:
+            raise ValueError(
+                f"{self.folder} holds a save of {latest} epochs, which this training, from epoch {epoch} on, would "
+                "replace. Go on with it: initial_epoch=save.restore(). Or take another folder, or delete the file."
+            )
+        self.begun = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        state = self._state(epoch, logs or {})
+        if broken := [
+            name for name, value in state.items() if value.dtype.kind == "f" and not np.isfinite(value).all()
+        ]:
+            print(f"Epoch {epoch + 1} is not saved: {len(broken)} arrays hold numbers that are not finite.")
+            return  # the last good save stays
+        self.unsaved = epoch + 1, state
+        if (epoch + 1) % self.every == 0:
+            self._write()
+
+    def on_train_end(self, logs=None):
+        self._write()
+
+    def _saves(self):
+        """The saves in the folder: path by number of epochs."""
+        found = (re.fullmatch(r"epoch-(\d+)\.npz", name) for name in os.listdir(self.folder))
+        return {int(match[1]): os.path.join(self.folder, match[0]) for match in found if match}
+
+    def _variables(self):
+        """All variables once, those of the optimizers too, which are built where they are not."""
+        variables = {}
+        for model in self.models.values():
+            if not model.optimizer.built:  # as its first step would: on what learns through it
+                for network, through in sorted(self.models.items(), key=lambda pair: pair[1] is model):
+                    network.trainable = through is model
+                model.optimizer.build(model.trainable_variables)
+                for network in self.models:
+                    network.trainable = True
+        for network, model in self.models.items():
+            for variable in (*network.variables, *model.variables, *model.optimizer.variables):
+                variables[id(variable)] = variable
+        return list(variables.values())
+
+    def _parts(self):
+        """What hangs on the models and has a state of its own, by a key for its arrays."""
+        parts = {}
+        for i, model in enumerate(self.models.values()):
+            for name, value in vars(model).items():
+                if hasattr(value, "get_state") and hasattr(value, "set_state"):
+                    parts[f"{i}.{name}."] = value
+        return parts
+
+    def _state(self, epoch, logs):
+        state = {f"variable_{i}": keras.ops.convert_to_numpy(v).copy() for i, v in enumerate(self._variables())}
+        state["n_variables"] = np.array(len(state))
+        for key, part in self._parts().items():
+            state |= {key + name: value for name, value in part.get_state().items()}
+        _, state["random_keys"], *position = np.random.get_state()
+        state["random_position"] = np.array(position)
+        history = self.model.history  # without this epoch: it hears of it last
+        curves = {name: [*history.history.get(name, []), float(value)] for name, value in logs.items()}
+        state["curves"] = np.array(json.dumps([[*history.epoch, epoch], curves]))
+        state["names"] = np.array(json.dumps([network.name for network in self.models]))
+        return state
+
+    def _write(self):
+        if self.unsaved is None:
+            return
+        epoch, state = self.unsaved
+        path = os.path.join(self.folder, f"epoch-{epoch:05d}.npz")
+        with open(path + ".part", "wb") as file:
+            np.savez(file, **state)
+        os.replace(path + ".part", path)
+        previous, self.path, self.unsaved = self.path, path, None
+        if previous and previous != path and os.path.exists(previous):
+            os.remove(previous)

@@ -15,17 +15,26 @@ import keras
 import numpy as np
 from keras import ops
 
+from .images import TOLERANCE, checked_images, to_numpy
+
 PAIRS_AT_ONCE = 1_000  # (image, sample) pairs decoded together: some ten MB with a small convolutional decoder
 
 
 @keras.saving.register_keras_serializable("keras_gen")
 class Sampling(keras.layers.Layer):
-    """[z_mean, z_log_var], each (n, latent_dim) -> z (n, latent_dim), drawn from q(z|x) = N(z_mean, exp(z_log_var)).
+    """[z_mean, z_log_var] -> z, drawn from q(z|x) = N(z_mean, exp(z_log_var)); all are `(n, latent_dim)`.
 
     While training, z = z_mean + sigma * noise (the reparametrisation trick: the noise carries no weights, so the
-    gradient reaches mean and variance); otherwise z = z_mean. Each call adds the loss beta * KL(q(z|x) || N(0, I)),
-    summed over latent dimensions and averaged over the batch. `beta` can be changed between epochs, for a KL that is
-    phased in: `vae.sampling.beta.assign(0.1)`. The last call's KL, without beta, stays readable as `kl`.
+    gradient reaches mean and variance); otherwise z = z_mean. Each call adds the loss `beta * KL(q(z|x) || N(0, I))`,
+    in nats, summed over latent dimensions and averaged over the batch. The last call's KL, without beta, stays readable
+    as `kl`.
+
+    Args:
+        beta: weight of the KL term, 0 or more. It can be changed between epochs, for a KL that is phased in:
+            `vae.sampling.beta.assign(0.1)`.
+
+    Raises:
+        ValueError: where `beta` is below 0 or nan.
     """
 
     def __init__(self, beta=1.0, **kwargs):
@@ -57,20 +66,37 @@ class Sampling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("keras_gen")
 def reconstruction_loss(x, x_hat):
-    """-log p(x|z) per image, in nats, shape (n,): binary cross-entropy summed over pixels; Keras averages the batch.
+    """Compute -log p(x|z) of each image, in nats: binary cross-entropy summed over pixels; Keras averages the batch.
 
-    x: images in [0, 1]; x_hat: Bernoulli means, the output of a sigmoid, of the same shape. Keras clips x_hat to
-    [1e-7, 1 - 1e-7], so one pixel costs at most 16 nats and the loss is never infinite.
+    Args:
+        x: images in [0, 1], `(n, ...)`. One with a pixel outside, by more than rounding, costs nan, whatever brought it
+            here: it has no such likelihood.
+        x_hat: Bernoulli means, the output of a sigmoid, of the same shape. Keras clips them to [1e-7, 1 - 1e-7], so one
+            pixel costs some 16 nats at most and the loss is never infinite.
+
+    Returns:
+        A float32 tensor `(n,)`.
     """
-    x_hat = ops.cast(x_hat, "float32")
-    return ops.sum(ops.binary_crossentropy(ops.cast(x, "float32"), x_hat), axis=tuple(range(1, len(x_hat.shape))))
+    x, x_hat = ops.cast(x, "float32"), ops.cast(x_hat, "float32")
+    pixels = tuple(range(1, len(x_hat.shape)))
+    inside = ops.all(ops.abs(x - 0.5) <= 0.5 + TOLERANCE, axis=pixels)
+    nats = ops.sum(ops.binary_crossentropy(ops.clip(x, 0, 1), x_hat), axis=pixels)  # torch refuses other x itself
+    return ops.where(inside, nats, np.nan)
 
 
 @keras.saving.register_keras_serializable("keras_gen")
 class VAE(keras.Model):
     """decoder(Sampling(encoder(x))) as one model that knows its `encoder`, `sampling` and `decoder`; see `define_vae`.
 
-    A model of its own, because Keras shows one `loss` only; this one also tracks `reconstruction_loss` and `kl`.
+    A model of its own, because Keras shows one `loss` only; this one also tracks `reconstruction_loss` and `kl`. Where
+    no targets are given, the images are their own. Compiled with `reconstruction_loss`, `fit` and `train_on_batch`
+    raise ValueError on arrays and tensors that are not floats in [0, 1].
+
+    Args:
+        encoder, decoder, beta: as in `define_vae`.
+
+    Raises:
+        ValueError: as in `define_vae`.
     """
 
     def __init__(self, encoder, decoder, beta=1.0, **kwargs):
@@ -90,17 +116,20 @@ class VAE(keras.Model):
         self.kl_tracker.update_state(self.sampling.kl, sample_weight=n_images)
         return loss
 
-    def fit(self, x=None, *args, **kwargs):
-        self._check_range(x)
-        return super().fit(x, *args, **kwargs)
+    def fit(self, x=None, y=None, *args, **kwargs):
+        self._check_range(x, y)
+        return super().fit(x, y, *args, **kwargs)
 
-    def train_on_batch(self, x, *args, **kwargs):
-        self._check_range(x)
-        return super().train_on_batch(x, *args, **kwargs)
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        self._check_range(x, y)
+        return super().train_on_batch(x, y, *args, **kwargs)
 
-    def _check_range(self, x):
-        if isinstance(x, np.ndarray) and self.compiled and self.loss is reconstruction_loss:
-            _check_images(x)
+    def _check_range(self, *arrays):
+        """Verify arrays and tensors; what a generator or a tf.data set brings, the loss itself looks at."""
+        if self.compiled and self.loss is reconstruction_loss:
+            for x in arrays:
+                if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
+                    _check_images(x)
 
     def get_config(self):
         parts = {"encoder": self.encoder, "decoder": self.decoder}
@@ -119,10 +148,19 @@ class VAE(keras.Model):
 def define_vae(encoder, decoder, beta=1.0):
     """Join the two networks to a VAE, compiled with Adam(1e-3) and `reconstruction_loss`; train with `vae.fit(x, x)`.
 
-    encoder: images (n, ...) -> [z_mean, z_log_var], each (n, latent_dim). decoder: (n, latent_dim) -> Bernoulli means
-    in (0, 1), the images' shape. beta: weight of the KL term (above 1: Higgins et al. 2017, "beta-VAE"; 0: none).
     Call `vae.compile` again for another optimizer or loss. Outside training z is the mean, so validation curves look
-    better than the bound: measure with `elbo`. Raises ValueError when the two networks do not fit together.
+    better than the bound: measure with `elbo`.
+
+    Args:
+        encoder: a built model, images `(n, ...)`, floats in [0, 1], to `[z_mean, z_log_var]`, each `(n, latent_dim)`.
+        decoder: a built model, `(n, latent_dim)` to Bernoulli means in (0, 1), the images' shape.
+        beta: weight of the KL term, 0 or more (above 1: Higgins et al. 2017, "beta-VAE"; 0: none).
+
+    Returns:
+        The compiled `VAE`.
+
+    Raises:
+        ValueError: where the two networks do not fit together or are not built, or `beta` is below 0 or nan.
     """
     vae = VAE(encoder, decoder, beta)
     vae.compile(keras.optimizers.Adam(1e-3), loss=reconstruction_loss)
@@ -130,20 +168,41 @@ def define_vae(encoder, decoder, beta=1.0):
 
 
 def elbo(vae, x, n_samples=1, seed=0):
-    """Evidence lower bound on log p(x) of each image, in nats: float64 (n,), at beta = 1 whatever the VAE trained with.
+    """Compute the evidence lower bound on log p(x) of each image.
 
-    x: images in [0, 1] as the encoder takes them; published figures need binary pixels (`binarize`). The mean of
-    log p(x|z) over `n_samples` draws from q(z|x), less the exact KL. Raises ValueError on another shape or range.
+    The mean of log p(x|z) over `n_samples` draws from q(z|x), less the exact KL.
+
+    Args:
+        vae: a `VAE` compiled with `reconstruction_loss`.
+        x: images as the encoder takes them, floats in [0, 1]; published figures need binary pixels (`binarize`).
+        n_samples: draws for each image.
+        seed: of the draws.
+
+    Returns:
+        float64 `(n,)`, in nats, at beta = 1 whatever the VAE trained with.
+
+    Raises:
+        ValueError: another model or loss, images of another shape or range or none, fewer than one sample.
     """
     log_likelihood, _, kl = _draw(vae, x, n_samples, seed)
     return log_likelihood.mean(axis=1) - kl
 
 
 def iwae_bound(vae, x, k=50, seed=0):
-    """Importance-weighted bound on log p(x) of each image, in nats: float64 (n,). Burda et al. 2015.
+    """Compute the importance-weighted bound on log p(x) of each image (Burda et al. 2015).
 
     log of the mean over k draws of p(x|z) p(z) / q(z|x): for k = 1 the ELBO on average, and closer to log p(x) the
-    larger k is. x and errors as in `elbo`. Time grows with n * k decoded images, memory does not.
+    larger k is. Time grows with n * k decoded images, memory does not.
+
+    Args:
+        vae, x, seed: as in `elbo`.
+        k: draws from q(z|x) for each image.
+
+    Returns:
+        float64 `(n,)`, in nats.
+
+    Raises:
+        ValueError: as in `elbo`.
     """
     log_likelihood, log_prior_ratio, _ = _draw(vae, x, k, seed)
     log_weights = log_likelihood + log_prior_ratio
@@ -152,24 +211,39 @@ def iwae_bound(vae, x, k=50, seed=0):
 
 
 def binarize(images, seed=None):
-    """Draw each pixel as 0 or 1 with its grey level in [0, 1] as the probability: float32, same shape.
+    """Draw each pixel as 0 or 1, with its grey level as the probability of 1.
 
     The data of the published MNIST likelihoods. Draw the training images anew each epoch ("dynamic"), the test images
     once with a fixed seed.
+
+    Args:
+        images: floats in [0, 1], any shape, at least one.
+        seed: of the draws; None draws others each time.
+
+    Returns:
+        float32, the same shape; 0 or 1.
+
+    Raises:
+        ValueError: images of another range, or none.
     """
     _check_images(images)
     return (np.random.default_rng(seed).random(np.shape(images), dtype="float32") < images).astype("float32")
 
 
 def _draw(vae, x, k, seed):
-    """k draws z ~ q(z|x) for each image: log p(x|z) and log p(z)/q(z|x), each (n, k), and the exact KL (n,)."""
+    """Draw k z ~ q(z|x) for each image: log p(x|z) and log p(z)/q(z|x), each (n, k), and the exact KL (n,)."""
     if not isinstance(vae, VAE):
         raise ValueError(
             f"Got a {type(vae).__name__}, but the bound needs the VAE that define_vae(encoder, decoder) made."
         )
+    if getattr(vae, "loss", None) is not reconstruction_loss:
+        raise ValueError(
+            "The bound counts nats of Bernoulli pixels, and this VAE was not compiled with reconstruction_loss, their "
+            "likelihood. If its decoder means those after all: vae.compile(loss=reconstruction_loss)."
+        )
     if k < 1:
         raise ValueError(f"{k} samples per image were asked for; 1 is the least.")
-    x = np.asarray(x)
+    x = to_numpy(x)
     if x.shape[1:] != vae.input_shape[1:]:
         raise ValueError(f"Images of shape {x.shape} were given, but the VAE takes {vae.input_shape}.")
     _check_images(x)
@@ -214,9 +288,10 @@ def _check_networks(encoder, decoder):
 
 
 def _check_images(x):
-    low, high = np.min(x, initial=np.inf), np.max(x, initial=-np.inf)
-    if not 0 <= low <= high <= 1:  # NaN and an empty array fail too
+    """Raise ValueError unless the images are floats in [0, 1], at least one."""
+    x = to_numpy(x)
+    if x.dtype == np.uint8 or len(x) == 0:
         raise ValueError(
-            f"{len(x)} images between {low:g} and {high:g} were given, but Bernoulli pixels lie in [0, 1]; "
-            "divide uint8 images by 255, or take (x + 1) / 2 from images in [-1, 1]."
+            f"{len(x)} {x.dtype} images were given, but Bernoulli pixels are floats in [0, 1]: to_unit(images)."
         )
+    checked_images(x, (0, 1))

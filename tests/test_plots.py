@@ -2,13 +2,11 @@ import keras
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from models import LATENT_DIM, define_generator
+from models import define_generator
 from PIL import Image
 from scipy.stats import norm
-from test_gan import make_dataset, make_gan
 
-from keras_gen import SampleGrid, plot_history, save_gif, show_film_strip, show_grid, show_source, tile_images, train
-from keras_gen.plots import plot_latent_grid
+from keras_gen import plot_history, plot_latent_grid, save_gif, show_film_strip, show_grid, show_source, tile_images
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +31,34 @@ def test_floats_become_pixels():
         tile_images(np.zeros((4, 8, 8), "uint8"))
     with pytest.raises(ValueError, match=r"\(0, 8, 8, 1\)"):
         tile_images(np.zeros((0, 8, 8, 1), "uint8"))
+
+
+def test_a_grid_of_other_ranges(monkeypatch):
+    """As matplotlib draws them: one policy for all pictures."""
+    monkeypatch.setattr(plt, "show", lambda: None)
+
+    def drawn(images, **options):
+        show_grid(images, 2, **options)
+        return plt.gcf().axes[0].images[0].get_array()
+
+    pixels = np.arange(8, dtype="uint8").reshape(2, 2, 2, 1) * 36
+    for images, options in (
+        (pixels / 127.5 - 1, {}),
+        (pixels / 255, {"value_range": (0, 1)}),
+        (list(pixels), {"row_titles": ["first"]}),  # a list of images too
+    ):
+        assert np.array_equal(drawn(images, **options), drawn(pixels))
+    with pytest.raises(ValueError, match=r"no value below 0. From \[0, 1\]"):
+        show_grid(pixels / 255)
+    with pytest.raises(ValueError, match=r"must lie in \[-1, 1\]"):
+        show_grid(pixels.astype("float32"))
+
+
+def test_row_titles_stand_at_the_middle_of_their_rows(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    show_grid(np.zeros((6, 8, 5, 3), "uint8"), n_columns=2, row_titles=["a", "b", "c"])
+    # Rows of 8 pixels and a white line between them: 0 to 7, 9 to 16, 18 to 25.
+    np.testing.assert_allclose(plt.gcf().axes[0].get_yticks(), [3.5, 12.5, 21.5], atol=1)
 
 
 def test_grids_draw(monkeypatch):
@@ -92,7 +118,7 @@ def test_latent_grid_lies_over_gaussian_quantiles(monkeypatch):
         ({"dims": (0, 3)}, "from 0 to 2"),
         ({"dims": (1, 1)}, "two different"),
         ({"center": [0, 0]}, r"\(2,\)"),
-        ({"scale": 1.5}, r"to 1\.2\d; wanted is \[0, 1\]"),
+        ({"scale": 1.5}, r"must lie in \[0, 1\]; they run from .* to 1\.2"),
     ],
 )
 def test_latent_grid_says_what_is_wrong(arguments, message):
@@ -101,19 +127,38 @@ def test_latent_grid_says_what_is_wrong(arguments, message):
         plot_latent_grid(decoder, **{"n": 3, **arguments})
 
 
-def test_sample_grid_and_history_and_gif(tmp_path):
-    models = make_gan()
-    film = SampleGrid(models[0], np.ones((6, LATENT_DIM), "float32"), n_columns=3)
-    history = train(*models, make_dataset(), LATENT_DIM, 3, 64, callbacks=[film])
-    assert film.epochs == [0, 1, 2, 3] and film.frames[0].shape == (17, 26, 1)
-    assert not np.array_equal(film.frames[0], film.frames[3])
-    losses, accuracies = plot_history(history)
-    assert [line.get_label() for line in losses.lines] == ["d_loss_fake", "d_loss_real", "g_loss"]
-    assert list(losses.lines[0].get_xdata()) == [1, 2, 3] and len(accuracies.lines) == 2
-    save_gif(film.frames, tmp_path / "film.gif", zoom=2)
+def history_of(**curves):
+    history = keras.callbacks.History()
+    history.epoch, history.history = list(range(len(next(iter(curves.values()), [])))), curves
+    return history
+
+
+def test_curves_lie_in_a_plot_of_their_kind():
+    history = history_of(d_loss=[3, 2, 1], d_acc=[0.5, 0.6, 0.7], kl=[9, 8, 7], g_loss=[1, 2, 3], score=[4, 4, 5])
+    losses, accuracies, others = plot_history(history)
+    labels = [[line.get_label() for line in axes.lines] for axes in (losses, accuracies, others)]
+    assert labels == [["d_loss", "g_loss"], ["d_acc"], ["kl", "score"]]
+    assert list(losses.lines[0].get_xdata()) == [1, 2, 3] and list(others.lines[0].get_ydata()) == [9, 8, 7]
+    (one,) = plot_history(history, ["score", "kl"])
+    assert [line.get_label() for line in one.lines] == ["score", "kl"]
+    assert len(plot_history(history_of(loss=[1]))) == 1
+    with pytest.raises(ValueError, match="holds no epoch"):
+        plot_history(history_of())
+
+
+@pytest.mark.parametrize("as_float", [False, True])
+def test_a_gif_shows_each_frame_and_holds_the_last(tmp_path, as_float):
+    levels = np.array([0, 255, 102], "uint8")
+    frames = levels[:, None, None, None] * np.ones((1, 3, 4, 1), "uint8")
+    given = frames / np.float32(127.5) - 1 if as_float else frames
+    save_gif(list(given), tmp_path / "film.gif", seconds=0.1, hold=1.5, zoom=2)
     with Image.open(tmp_path / "film.gif") as gif:
-        assert gif.n_frames == len({frame.tobytes() for frame in film.frames}) and gif.size == (52, 34)
-        assert gif.info["loop"] == 0
+        assert gif.n_frames == 3 and gif.size == (8, 6) and gif.info["loop"] == 0
+        shown = []
+        for number in range(3):
+            gif.seek(number)
+            shown.append((np.asarray(gif.convert("L")).mean(), gif.info["duration"]))
+    assert shown == [(0, 100), (255, 100), (102, 1500)]
     with pytest.raises(ValueError, match="no frame"):
         save_gif([], tmp_path / "film.gif")
 

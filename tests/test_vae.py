@@ -305,12 +305,54 @@ def test_networks_that_do_not_fit_together(spoil, message):
         define_vae(*spoil(*build_networks()))
 
 
-@pytest.mark.parametrize("bad", [lambda x: x * 255, lambda x: x * 2 - 1, lambda x: x * np.nan, lambda x: x[:0]])
+BAD = {
+    "0 to 255": lambda x: x * 255,
+    "-1 to 1": lambda x: x * 2 - 1,
+    "one pixel": lambda x: np.concatenate([x[:-1], x[-1:] + 0.01]),
+    "nan": lambda x: x * np.nan,
+    "none": lambda x: x[:0],
+    "uint8": lambda x: (x * 255).astype("uint8"),
+    "bits": lambda x: x > 0.5,
+    "tensor": lambda x: ops.convert_to_tensor(x * 255),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_images_outside_the_unit_interval(bad):
     vae, x = define_vae(*build_networks()), draw_stripes(n=8)
-    for use in (vae.fit, vae.train_on_batch, lambda x: elbo(vae, x), lambda x: iwae_bound(vae, x), binarize):
-        with pytest.raises(ValueError, match=r"Bernoulli pixels lie in \[0, 1\]"):
-            use(bad(x))
+    bad = BAD[bad](x)
+    for use in (
+        vae.fit,
+        vae.train_on_batch,
+        lambda bad: vae.fit(x, bad),
+        lambda bad: vae.train_on_batch(x, bad),
+        lambda bad: elbo(vae, bad),
+        lambda bad: iwae_bound(vae, bad),
+        binarize,
+    ):
+        with pytest.raises(ValueError, match=r"\[0, 1\]"):
+            use(bad)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("factor", [1, 255])
+def test_what_a_generator_brings_is_looked_at_by_the_loss(factor):
+    """`fit` cannot look ahead there: images in 0..255 cost nan, which every callback against nan sees."""
+    vae, x = define_vae(*build_networks()), draw_stripes(n=32)
+
+    def batches():
+        while True:
+            yield factor * x, factor * x
+
+    history = vae.fit(batches(), steps_per_epoch=2, verbose=0, callbacks=[keras.callbacks.TerminateOnNaN()])
+    assert np.isfinite(history.history["loss"][0]) == (factor == 1)
+
+
+def test_rounding_is_no_mistake():
+    x, x_hat = np.float32([[-1e-4, 1 + 1e-4]]), np.float32([[0.5, 0.5]])
+    assert ops.convert_to_numpy(reconstruction_loss(x, x_hat)) == pytest.approx(2 * np.log(2), rel=1e-3)
+    assert np.isnan(ops.convert_to_numpy(reconstruction_loss(np.float32([[0, 1.01]]), x_hat)))
+    assert np.isnan(ops.convert_to_numpy(reconstruction_loss(np.float32([[np.nan, 1]]), x_hat)))
 
 
 def test_another_loss_may_have_another_range():
@@ -322,11 +364,28 @@ def test_another_loss_may_have_another_range():
 def test_other_misuse_is_named():
     encoder, decoder = build_networks()
     vae, x = define_vae(encoder, decoder), draw_stripes(n=8)
-    with pytest.raises(ValueError, match="0 or more"):
-        define_vae(encoder, decoder, beta=-1)
+    for beta in (-1, np.nan):
+        with pytest.raises(ValueError, match="0 or more"):
+            define_vae(encoder, decoder, beta)
     with pytest.raises(ValueError, match=r"\(8, 4, 4\) were given"):
         elbo(vae, x[..., 0])
     with pytest.raises(ValueError, match="1 is the least"):
         iwae_bound(vae, x, k=0)
     with pytest.raises(ValueError, match="define_vae"):
         elbo(decoder, x)
+
+
+def test_a_bound_of_another_likelihood_is_no_bound():
+    vae, x = define_vae(*build_networks()), draw_stripes(n=8)
+    for compiled in (
+        lambda: vae.compile("adam", loss="mse"),
+        lambda: vae.compile("adam", loss=lambda x, y: (x - y) ** 2),
+    ):
+        compiled()
+        for bound in (elbo, iwae_bound):
+            with pytest.raises(ValueError, match="not compiled with reconstruction_loss"):
+                bound(vae, x)
+    with pytest.raises(ValueError, match="not compiled"):
+        elbo(VAE(*build_networks()), x)
+    vae.compile(loss=reconstruction_loss)
+    assert np.isfinite(elbo(vae, x)).all()

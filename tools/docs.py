@@ -77,7 +77,8 @@ def write_pages(folder):
     errata = section(readme, "Errata to the lectures").replace("## ", "# ", 1)
     (folder / "errata.md").write_text(errata, encoding="utf-8")
 
-    modules = re.findall(r"`(\w+)\.py`", section(readme, "The module"))  # README's reading order
+    files = re.findall(r"`([\w/]+)\.py`", section(readme, "The module"))  # README's reading order
+    modules = [file.replace("/", ".") for file in files]
     parts = [
         f"## keras_gen.{name}\n\n```{{eval-rst}}\n.. automodule:: keras_gen.{name}\n   :members:\n```\n"
         for name in modules

@@ -36,6 +36,17 @@ BUILD = ROOT / "build"
 STAMP_NAMES = ("DATASET", "SEED", "RESULTS")  # every notebook assigns them; the stamp is made from them
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 CHATTER = re.compile(r"^WARNING:tensorflow:.*\n?", re.MULTILINE)  # TensorFlow's log, which IPython shows on stdout
+# Notebooks whose code has changed since they were published: their outputs are still those of the code before. README
+# says so, and a test holds list and stamps together. A full run of all takes hours, so a change that is meant to leave
+# the results as they are may come first and the outputs later.
+WAITING = [
+    "01_autoencoders",
+    "02_vae",
+    "03_dcgan_cifar10",
+    "04_conditional_gan",
+    "05_latent_space",
+    "06_cyclegan",
+]
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 
 
@@ -242,6 +253,8 @@ def publish(path, commit=None, tell=lambda text: print(text, end="", flush=True)
     nbformat.write(current, fresh)
     fresh.replace(path)
     tell(f"published {path.name}: {seconds:.0f} s, {path.stat().st_size / 1000:.0f} kB. {summary(known['results'])}\n")
+    if path.stem in WAITING:
+        tell(f"Now take {path.stem} off WAITING in tools/notebooks.py, and run `python run.py readme`.\n")
 
 
 def summary(results, width=100):

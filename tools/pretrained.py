@@ -11,25 +11,10 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from keras_gen import (
-    averaged_generator,
-    define_gan,
-    draw_faces,
-    feature_distance,
-    generate_latent_points,
-    judge_features,
-    label_accuracy,
-    load_dataset,
-    memorisation_ratio,
-    mode_coverage,
-    precision_recall,
-    sample_face_attributes,
-    train,
-    train_judge,
-)
-from keras_gen.pretrained import FOLDER, define_face_generator, define_face_vae, load_pretrained, save_pretrained
+import keras_gen as kg
+from keras_gen.pretrained import FOLDER, save_pretrained
 
-IMAGES = 30_000  # the first 10,000 are the training images of load_dataset("faces")
+IMAGES = 30_000  # the first 10,000 are the training images of kg.load_dataset("faces")
 SEED = 1
 
 EPOCHS = 20  # of the generator
@@ -41,6 +26,19 @@ VAE_EPOCHS = 12
 VAE_BATCH = 64
 VAE_RATE = 2e-3
 VAE_WIDTH_OF_PIXEL = 0.1  # the Gaussian around each pixel, as in notebook 02
+
+
+def define_generator(latent_dim=100, width=WIDTH):
+    """The generator of notebook 03: points `(n, latent_dim)` to images `(n, 32, 32, 3)` in [-1, 1]."""
+    model = keras.Sequential([keras.Input((latent_dim,))], name="generator")
+    model.add(layers.Dense(4 * 4 * 2 * width, kernel_initializer="he_normal"))
+    model.add(layers.LeakyReLU(negative_slope=0.2))
+    model.add(layers.Reshape((4, 4, 2 * width)))
+    for _ in range(3):  # 4x4 -> 8x8 -> 16x16 -> 32x32
+        model.add(layers.Conv2DTranspose(width, 4, strides=2, padding="same", kernel_initializer="he_normal"))
+        model.add(layers.LeakyReLU(negative_slope=0.2))
+    model.add(layers.Conv2D(3, 3, padding="same", activation="tanh"))
+    return model
 
 
 class BatchSpread(layers.Layer):
@@ -76,35 +74,51 @@ class SaveAverage(keras.callbacks.Callback):
         self.g_model, self.judge, self.images = g_model, judge, images
 
     def on_epoch_end(self, epoch, logs=None):
-        average = averaged_generator(self.g_model, self.model)
+        average = kg.averaged_generator(self.g_model, self.model)
         save_pretrained(average, FOLDER / "faces_generator.npz")
-        samples = average.predict(generate_latent_points(100, len(self.images)), verbose=0)
-        distance = feature_distance(self.judge, self.images, samples)
+        samples = average.predict(kg.generate_latent_points(100, len(self.images)), verbose=0)
+        distance = kg.feature_distance(self.judge, self.images, samples)
         print(f"epoch {epoch + 1}: feature distance to {len(samples):,} training images {distance:.1f}", flush=True)
 
 
 def train_generator(judge, x_train):
     n_steps = EPOCHS * (IMAGES // BATCH)
-    g_model = define_face_generator(width=WIDTH)
+    g_model = define_generator()
     d_model = define_discriminator(keras.optimizers.schedules.CosineDecay(RATE, 2 * n_steps))  # two steps a batch
-    gan_model = define_gan(g_model, d_model)
     rate = keras.optimizers.schedules.CosineDecay(RATE, n_steps)
     optimizer = keras.optimizers.Adam(rate, beta_1=0.5, use_ema=True, ema_momentum=0.999)
-    gan_model.compile(loss="binary_crossentropy", optimizer=optimizer)
+    gan_model = kg.define_gan(g_model, d_model, optimizer)
     save = SaveAverage(g_model, judge, x_train[:2000])
-    train(g_model, d_model, gan_model, x_train / np.float32(127.5) - 1, 100, EPOCHS, BATCH, callbacks=[save])
+    kg.train(g_model, d_model, gan_model, x_train, 100, EPOCHS, BATCH, callbacks=[save])
 
 
 def score_generator(generator, judge, x_train):
-    (_, y_train), (x_test, _) = load_dataset("faces")
-    samples = generator.predict(generate_latent_points(100, len(x_test)), verbose=0)
-    coverage = mode_coverage(judge, samples, y_train)
-    precision, recall = precision_recall(judge_features(judge, x_test), judge_features(judge, samples))
-    print(f"feature distance to the test images {feature_distance(judge, x_test, samples):.1f}")
-    print(f"real training images, equally many: {feature_distance(judge, x_test, x_train[: len(x_test)]):.1f}")
+    (_, y_train), (x_test, _) = kg.load_dataset("faces")
+    samples = generator.predict(kg.generate_latent_points(100, len(x_test)), verbose=0)
+    coverage = kg.mode_coverage(judge, samples, y_train)
+    precision, recall = kg.precision_recall(kg.judge_features(judge, x_test), kg.judge_features(judge, samples))
+    print(f"feature distance to the test images {kg.feature_distance(judge, x_test, samples):.1f}")
+    print(f"real training images, equally many: {kg.feature_distance(judge, x_test, x_train[: len(x_test)]):.1f}")
     print(f"classes {coverage['classes']} of {coverage['of']}, KL {coverage['kl']:.3f} nats")
     print(f"precision {precision:.2f}, recall {recall:.2f}")
-    print(f"memorisation ratio {memorisation_ratio(samples, x_train, x_test):.2f}")
+    print(f"memorisation ratio {kg.memorisation_ratio(samples, x_train, x_test):.2f}")
+
+
+def define_vae(latent_dim=32, width=24):
+    """A convolutional VAE, as in notebook 02, for images `(n, 32, 32, 3)` in [0, 1]."""
+    x = image = keras.Input((32, 32, 3))
+    for filters in (width, 2 * width, 2 * width):  # 32x32 -> 16x16 -> 8x8 -> 4x4
+        x = layers.Conv2D(filters, 4, strides=2, padding="same", activation="gelu")(x)
+    x = layers.Dense(256, activation="gelu")(layers.Flatten()(x))
+    encoder = keras.Model(image, [layers.Dense(latent_dim)(x), layers.Dense(latent_dim)(x)], name="encoder")
+
+    x = point = keras.Input((latent_dim,))
+    x = layers.Dense(256, activation="gelu")(x)
+    x = layers.Reshape((4, 4, 2 * width))(layers.Dense(4 * 4 * 2 * width, activation="gelu")(x))
+    for filters in (2 * width, width):
+        x = layers.Conv2DTranspose(filters, 4, strides=2, padding="same", activation="gelu")(x)
+    x = layers.Conv2DTranspose(3, 4, strides=2, padding="same", activation="sigmoid")(x)
+    return kg.define_vae(encoder, keras.Model(point, x, name="decoder"))
 
 
 def squared_error(x, x_hat):
@@ -112,25 +126,24 @@ def squared_error(x, x_hat):
 
 
 def train_vae(judge, x_train):
-    vae = define_face_vae()
+    vae = define_vae()
     n_steps = VAE_EPOCHS * -(-len(x_train) // VAE_BATCH)
     warmup = n_steps // 20
     rate = keras.optimizers.schedules.CosineDecay(0.0, n_steps - warmup, warmup_target=VAE_RATE, warmup_steps=warmup)
     vae.compile(keras.optimizers.Adam(rate), loss=squared_error)
-    x_train = x_train / np.float32(255)
+    x_train = kg.to_unit(x_train)
     path = FOLDER / "faces_vae.npz"
     save = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: save_pretrained(vae, path))
     vae.fit(x_train, x_train, batch_size=VAE_BATCH, epochs=VAE_EPOCHS, callbacks=[save], verbose=2)
 
 
 def score_vae(vae, judge, x_train):
-    _, (x_test, y_test) = load_dataset("faces")
-    x_test = x_test / np.float32(255)
-    found = vae.predict(x_test, verbose=0)
-    samples = vae.decoder.predict(generate_latent_points(vae.decoder.input_shape[-1], len(x_test)), verbose=0)
-    print(f"mean squared error of test images {np.mean((found - x_test) ** 2):.5f}, of pixels in [0, 1]")
-    print(f"label accuracy of their reconstructions {label_accuracy(judge, 2 * found - 1, y_test):.2%}")
-    distance = feature_distance(judge, 2 * x_test - 1, 2 * samples - 1)
+    _, (x_test, y_test) = kg.load_dataset("faces")
+    found = vae.predict(kg.to_unit(x_test), verbose=0)
+    samples = vae.decoder.predict(kg.generate_latent_points(vae.decoder.input_shape[-1], len(x_test)), verbose=0)
+    print(f"mean squared error of test images {np.mean((found - kg.to_unit(x_test)) ** 2):.5f}, of pixels in [0, 1]")
+    print(f"label accuracy of their reconstructions {kg.label_accuracy(judge, kg.to_uint8(found, (0, 1)), y_test):.2%}")
+    distance = kg.feature_distance(judge, x_test, kg.to_uint8(samples, (0, 1)))
     print(f"feature distance of samples to the test images {distance:.0f}")
 
 
@@ -140,8 +153,8 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     train_it, score_it = makers[sys.argv[1]]
     keras.utils.set_random_seed(SEED)
-    x_train = draw_faces(sample_face_attributes(IMAGES, seed=1))
-    judge = train_judge("faces")
+    x_train = kg.draw_faces(kg.sample_face_attributes(IMAGES, seed=1))
+    judge = kg.train_judge("faces")
     FOLDER.mkdir(exist_ok=True)
     train_it(judge, x_train)
-    score_it(load_pretrained(sys.argv[1]), judge, x_train)
+    score_it(kg.load_pretrained(sys.argv[1]), judge, x_train)

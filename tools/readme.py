@@ -1,6 +1,7 @@
 """README's table of notebooks and its pictures, written from what the published notebooks hold.
 
-`python run.py readme` calls it; a test holds README and stamps together.
+What README says of a notebook's results stands in its metadata, `readme.result`: a format string that is filled in with
+the stamp's `results`. `python run.py readme` calls this file; a test holds README and stamps together.
 """
 
 import base64
@@ -13,45 +14,23 @@ import numpy as np
 from PIL import Image
 
 from keras_gen import draw_faces, load_pretrained, sample_face_attributes, save_gif, tile_images, to_uint8
+from notebooks import WAITING
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "pictures"
 TABLE = re.compile(r"(<!-- results:.*?-->\n).*?(<!-- end of results -->)", re.DOTALL)
 
-# What README says of a notebook's RESULTS.
-RESULTS = {
-    "01_autoencoders": "squared error of 30 numbers **{autoencoder_squared_error:.2f}** (PCA {pca_squared_error:.2f});"
-    " denoising **{denoising_mse:.4f}** (linear {linear_denoising_mse:.4f});"
-    " half of the pixels masked **{inpainting_mse[autoencoder]:.4f}** (OpenCV {inpainting_mse[Navier-Stokes]:.4f})",
-    "02_vae": "negative ELBO **{negative_elbo:.1f}** nats, with 50 samples **{iwae_50:.1f}**",
-    "03_dcgan_cifar10": "feature distance **{feature_distance:.0f}** (two other seeds"
-    " {feature_distance_seeds[1]:.0f} and {feature_distance_seeds[2]:.0f}), with averaged weights"
-    " **{feature_distance_averaged:.0f}** ({feature_distance_averaged_seeds[1]:.0f} and"
-    " {feature_distance_averaged_seeds[2]:.0f}; real {feature_distance_floor:.1f},"
-    " untrained {feature_distance_untrained:.0f});"
-    " D is right on {d_acc_real:.0%} of real and {d_acc_fake:.0%} of fake images",
-    "04_conditional_gan": "draws the digit asked for in **{label_accuracy:.1%}** of cases, with averaged weights"
-    " **{label_accuracy_averaged:.1%}** (worst of three seeds {label_accuracy_worst_seed:.1%} and"
-    " {label_accuracy_averaged_worst_seed:.1%}; the lecture's D {label_accuracy_lecture:.1%}; real images"
-    " {judge_accuracy:.1%}); feature distance **{feature_distance:.1f}** and **{feature_distance_averaged:.1f}**"
-    " (real {feature_distance_floor:.1f}, untrained {feature_distance_untrained:.0f})",
-    "05_latent_space": "arithmetic with ten points succeeds for a smile in **{arithmetic_success[smiling]:.0%}** of"
-    " trials, glasses **{arithmetic_success[glasses]:.0%}**, gender **{arithmetic_success[man]:.0%}**,"
-    " age **{arithmetic_success[old]:.0%}**; in a VAE's codes {vae_arithmetic_success[smiling]:.0%},"
-    " {vae_arithmetic_success[glasses]:.0%}, {vae_arithmetic_success[man]:.0%}, {vae_arithmetic_success[old]:.0%}",
-    "06_cyclegan": "fruits: L1 to the true partner **{l1_to_partner:.3f}** (best baseline {l1_best_baseline:.3f});"
-    " **{judged_target:.0%}** judged to be oranges",
-}
-
 
 def row(path):
-    """The line of one published notebook; it needs a title, a stamp and a cell tagged `picture`."""
+    """The line of one published notebook; it needs a title, a stamp and its `readme.result`."""
     notebook = nbformat.read(path, as_version=4)
     stamp = notebook.metadata.keras_gen
     title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
     made = f"{stamp.data_set}, {stamp.seconds / 60:.0f} min, {stamp.device}"
+    if path.stem in WAITING:
+        made += "; to be published again with the code as it is now"
     picture = f"[![{title}](pictures/{path.stem}.jpg)](notebooks/{path.name})"
-    result = RESULTS[path.stem].format(**stamp.results)
+    result = notebook.metadata.readme.result.format(**stamp.results)
     link = f"[{path.stem}](notebooks/{path.name})<br>{title}"
     return f"| {link} | {picture} | {made} | {result} | {colab.badge(path.name)} |"
 
@@ -64,7 +43,7 @@ def with_table(text, paths):
 
 
 def write_pictures(paths):
-    """Each notebook's picture out of its outputs, and the row of drawn faces above the title."""
+    """Each notebook's picture out of its cell tagged `picture`, and the row of drawn faces above the title."""
     PICTURES.mkdir(exist_ok=True)
     for path in paths:
         notebook = nbformat.read(path, as_version=4)

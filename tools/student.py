@@ -1,7 +1,7 @@
 """Writes the students' notebooks: `python run.py student` puts them into build/student/.
 
-A student's notebook has no outputs, no stamp and no solutions. The last cell goes too: it gathers the scores of a
-published run, those of the solutions among them.
+A student's notebook has no outputs, no stamp, no line for README and no solutions. The last cell goes too: it gathers
+the scores of a published run, those of the solutions among them.
 """
 
 import re
@@ -16,7 +16,8 @@ SOLUTION = re.compile(r"^### BEGIN SOLUTION\n.*?^### END SOLUTION$", re.MULTILIN
 def without_solutions(notebook):
     """Turn a notebook into the students' version, in place; returns the number of solutions taken out."""
     notebook.cells.remove(code_cells(notebook)[-1])
-    notebook.metadata.pop("keras_gen", None)
+    for stored in ("keras_gen", "readme"):
+        notebook.metadata.pop(stored, None)
     count = 0
     for cell in code_cells(notebook):
         cell.source, n = SOLUTION.subn("# your code", cell.source)

@@ -1,16 +1,18 @@
 """Data sets: shapes and ranges, the look-up order, and what a student reads when something is missing or broken."""
 
 import gzip
+import importlib.util
+import shutil
 import tracemalloc
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 
-from keras_gen import DataUnavailable, data, faces, load_dataset, load_image_folder, load_real_samples, to_uint8
+from keras_gen.data import DataUnavailable, faces, load_dataset, load_real_samples, sets
 
 
 @pytest.fixture(autouse=True)
@@ -18,8 +20,7 @@ def no_network(monkeypatch, tmp_path):
     """No local data but what a test writes, and no download."""
     for name in ("checkout/data", "keras/datasets"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "checkout/pyproject.toml").touch()
-    monkeypatch.setattr(data, "_CHECKOUT", tmp_path / "checkout")
+    monkeypatch.setattr(sets, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
     def fail():
@@ -119,6 +120,46 @@ def test_one_copy_in_memory(tmp_path):
     assert peak < 1.3 * x.nbytes
 
 
+def test_the_checkout_is_where_pyproject_lies(tmp_path):
+    root = Path(__file__).resolve().parents[2]
+    assert (root / "pyproject.toml").is_file()
+
+    def checkout_of(folder):
+        """CHECKOUT of a sets.py at its place below `folder`."""
+        (place := folder / "keras_gen/data").mkdir(parents=True, exist_ok=True)
+        path = shutil.copy(sets.__file__, place)
+        spec = importlib.util.spec_from_file_location("keras_gen.data.elsewhere", path)
+        spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
+        return module.CHECKOUT
+
+    assert checkout_of(tmp_path / "site-packages") is None  # installed
+    (tmp_path / "clone").mkdir()
+    (tmp_path / "clone/pyproject.toml").touch()
+    assert checkout_of(tmp_path / "clone") == tmp_path / "clone"
+
+
+def test_local_folders(tmp_path, monkeypatch):
+    cache = tmp_path / "keras/datasets"
+    assert sets.local_folders() == [tmp_path / "checkout/data", cache]
+    monkeypatch.setattr(sets, "CHECKOUT", None)
+    assert sets.local_folders() == [cache]
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # the home folder on Windows
+    (tmp_path / "mine").mkdir()
+    monkeypatch.setenv("KERAS_GEN_DATA", "~/mine")
+    assert sets.local_folders() == [tmp_path / "mine", cache]
+
+
+def test_keras_home_is_the_one_of_keras(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert sets.keras_home() == tmp_path / "keras"
+    monkeypatch.setenv("KERAS_HOME", "~/other")
+    assert sets.keras_home() == tmp_path / "other"
+    monkeypatch.delenv("KERAS_HOME")
+    assert sets.keras_home() == tmp_path / ".keras"
+
+
 # ---- embedded sets
 
 
@@ -153,20 +194,20 @@ def test_faces(monkeypatch):
 
     sample = faces.sample_face_attributes
     monkeypatch.setattr(faces, "sample_face_attributes", fewer)
-    data._faces.cache_clear()
+    sets._faces.cache_clear()
     try:
         (x_train, y_train), (x_test, _) = load_dataset("faces")
         x_train[:] = 0  # a student's change must not reach the next call
         (x_again, y_again), _ = load_dataset("faces")
     finally:
-        data._faces.cache_clear()
+        sets._faces.cache_clear()
     assert asked == [(10_000, 1), (2_000, 2)]  # drawn once
     np.testing.assert_array_equal(x_again, faces.draw_faces(sample(100, 1)))
     np.testing.assert_array_equal(y_again, faces.face_classes(sample(100, 1)))
     assert x_train.shape == (100, 32, 32, 3) and x_test.shape == (20, 32, 32, 3) and y_train.dtype == np.int64
 
 
-# ---- [-1, 1] and back
+# ---- as a tanh makes them
 
 
 def test_real_samples_span_tanh(tmp_path):
@@ -175,101 +216,10 @@ def test_real_samples_span_tanh(tmp_path):
     samples = load_real_samples()
     assert samples.dtype == np.float32 and samples.min() == -1 and samples.max() == 1
     np.testing.assert_allclose(samples, (x.astype(float) - 127.5) / 127.5, atol=1e-6)
-    np.testing.assert_array_equal(to_uint8(samples), x)  # all 256 values come back
-    assert len(load_real_samples("cifar10", "test")) == 4
+    test = np.load(tmp_path / "checkout/data/cifar10.npz")["x_test"]
+    np.testing.assert_allclose(load_real_samples("cifar10", "test"), (test.astype(float) - 127.5) / 127.5, atol=1e-6)
     with pytest.raises(ValueError, match='"train" or "test"'):
         load_real_samples("cifar10", "valid")
-
-
-def test_to_uint8():
-    given = np.array([-1, -0.999, 0.003, 0.999, 1 + 1e-6])
-    before = given.copy()
-    assert to_uint8(given).tolist() == [0, 0, 128, 255, 255]  # rounds, does not cut off
-    np.testing.assert_array_equal(given, before)
-    assert to_uint8(keras.ops.ones((2, 3))).tolist() == [[255] * 3] * 2  # a tensor, as g_model(z) gives
-    assert to_uint8(np.array([0, 1], np.float16)).tolist() == [128, 255]
-    assert to_uint8(np.zeros((0, 4, 4, 3))).shape == (0, 4, 4, 3)
-    ready = np.arange(256, dtype=np.uint8)
-    assert to_uint8(ready) is ready
-
-
-@pytest.mark.parametrize("value", [255.0, -1.5, 1.01, np.nan, np.inf])
-def test_to_uint8_refuses_other_ranges(value):
-    with pytest.raises(ValueError, match=r"wants images in \[-1, 1\]; these run from"):
-        to_uint8(np.array([0.0, value]))
-    with pytest.raises(ValueError, match="int64"):
-        to_uint8(np.array([0, 1]))
-
-
-# ---- a folder of one's own images
-
-
-def test_image_folder(tmp_path):
-    def save(name, image, **options):
-        image.save(tmp_path / name, **options)
-
-    def two_halves(mode, left, right):
-        image = Image.new(mode, (4, 4), left)
-        image.paste(right, (2, 0, 4, 4))
-        return image
-
-    wide = Image.new("RGB", (12, 4), "red")
-    wide.paste((0, 255, 0), (4, 0, 8, 4))  # the central square is green
-    save("a_wide.png", wide)
-    save("b_grey.bmp", Image.new("L", (4, 4), 77))
-    save("c_clear.png", two_halves("RGBA", (255, 0, 0, 0), (0, 0, 255, 255)))
-    turned = two_halves("RGB", (255, 255, 255), (0, 0, 0)).resize((64, 64), Image.Resampling.NEAREST)
-    exif = Image.Exif()
-    exif[0x0112] = 6  # a camera held upright: turn by 90 degrees clockwise to see it right
-    save("d_turned.JPG", turned, exif=exif, quality=95)
-    save("e_deep.png", Image.fromarray(np.full((4, 4), 51400, np.uint16)))
-    palette = Image.new("P", (4, 4), 0)
-    palette.putpalette([0, 0, 0, 9, 8, 7])
-    save("f_palette.gif", palette, transparency=0)
-    (tmp_path / "notes.txt").write_text("not an image")
-    (tmp_path / "._a_wide.png").write_text("left by macOS")
-    (tmp_path / "folder.png").mkdir()
-
-    images = load_image_folder(str(tmp_path), 4)
-    assert images.dtype == np.uint8 and images.shape == (6, 4, 4, 3)
-    assert (images[0] == [0, 255, 0]).all()
-    assert (images[1] == 77).all()
-    assert (images[2, :, :2] == 255).all() and (images[2, :, 2:] == [0, 0, 255]).all()
-    assert images[3, 0].min() > 200 and images[3, 3].max() < 55  # left became top
-    assert (images[4] == 200).all()  # 16 bits: 51400 = 200 * 257
-    assert (images[5] == 255).all()
-
-
-def test_image_folder_scales_with_lanczos(tmp_path):
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8))
-    picture.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(
-        load_image_folder(tmp_path, 16)[0], picture.resize((16, 16), Image.Resampling.LANCZOS)
-    )
-    np.testing.assert_array_equal(load_image_folder(tmp_path, 48)[0], picture)
-
-
-def test_image_folder_errors(tmp_path):
-    with pytest.raises(ValueError, match="nowhere is not a folder"):
-        load_image_folder(tmp_path / "nowhere", 32)
-    (tmp_path / "sub").mkdir()
-    with pytest.raises(ValueError, match="sub holds no images"):
-        load_image_folder(tmp_path / "sub", 32)
-    for size in (0, 32.5, "32"):
-        with pytest.raises(ValueError, match=r"size is .* whole number"):
-            load_image_folder(tmp_path, size)
-    Image.new("RGB", (64, 64), "red").save(tmp_path / "sub/good.png")
-    whole = (tmp_path / "sub/good.png").read_bytes()
-    for name, content in (
-        ("cut.png", whole[:60]),
-        ("text.jpg", b"hello"),
-        ("empty.gif", b""),
-        ("phone.heic", b"\0" * 99),
-    ):
-        (tmp_path / "sub" / name).write_bytes(content)
-        with pytest.raises(ValueError, match=rf"{name} cannot be read"):
-            load_image_folder(tmp_path / "sub", 32)
-        (tmp_path / "sub" / name).unlink()
 
 
 # ---- what goes wrong

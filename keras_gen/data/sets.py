@@ -1,4 +1,4 @@
-"""The data sets of the course, always uint8 (n, height, width, channels) with int64 labels (n,).
+"""The labelled data sets, always uint8 (n, height, width, channels) with int64 labels (n,), and where files lie.
 
 Real: mnist, fashion_mnist, cifar10. Embedded, no download: digits, faces. data/README.md has a card for each.
 """
@@ -14,10 +14,14 @@ import keras
 import numpy as np
 from PIL import Image
 
+from ..images import to_tanh
+
 # name: (image shape, the embedded set that may stand in)
 _REAL = {"mnist": ((28, 28, 1), "digits"), "fashion_mnist": ((28, 28, 1), "digits"), "cifar10": ((32, 32, 3), "faces")}
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
-_CHECKOUT = Path(__file__).resolve().parent.parent
+# The repository that this file lies in; None where the package is installed, beside which site-packages has no project.
+_ROOT = Path(__file__).resolve().parents[2]
+CHECKOUT = _ROOT if (_ROOT / "pyproject.toml").is_file() else None
 
 
 class DataUnavailable(OSError):
@@ -25,15 +29,21 @@ class DataUnavailable(OSError):
 
 
 def load_dataset(name):
-    """Loads a data set: `(x_train, y_train), (x_test, y_test)`, as `keras.datasets` does.
-
-    Images are uint8 (n, height, width, channels), the channel axis always there; labels are int64 (n,), 0 to 9 (faces:
-    0 to 15, see `FACE_CLASSES`). Names: "mnist", "fashion_mnist", "cifar10" (real), "digits", "faces" (embedded).
+    """Load a data set with labels, as `keras.datasets` does.
 
     A real set is looked for as `<name>.npz` in the folder $KERAS_GEN_DATA, in the repository's data/ and in Keras's own
     cache, then downloaded by `keras.datasets`. Nothing is ever substituted: you know what you train on.
 
-    ValueError: an unknown name, or a damaged file. DataUnavailable: not here, and the download failed.
+    Args:
+        name: "mnist", "fashion_mnist", "cifar10" (real), "digits" or "faces" (embedded).
+
+    Returns:
+        `(x_train, y_train), (x_test, y_test)`: images uint8 (n, height, width, channels), the channel axis always
+        there; labels int64 (n,), 0 to 9 (faces: 0 to 15, see `FACE_CLASSES`). Both are yours to change.
+
+    Raises:
+        ValueError: an unknown name, or a damaged file.
+        DataUnavailable: not here, and the download failed; or $KERAS_GEN_DATA is not a folder.
     """
     names = (*_REAL, "digits", "faces")
     if name not in names:
@@ -49,53 +59,45 @@ def load_dataset(name):
 
 
 def load_real_samples(name="cifar10", split="train"):
-    """The images of a data set as a tanh generator makes them: float32 in [-1, 1], (n, height, width, channels).
+    """Load the images of a data set as a tanh generator makes them: the lecture's function.
 
-    The lecture's function. `split` is "train" or "test". Errors as in `load_dataset`.
+    Args:
+        name: as in `load_dataset`.
+        split: "train" or "test".
+
+    Returns:
+        float32 in [-1, 1], (n, height, width, channels).
+
+    Raises:
+        ValueError: another split; else as in `load_dataset`.
+        DataUnavailable: as in `load_dataset`.
     """
     if split not in ("train", "test"):
         raise ValueError(f'split is {split!r}; it must be "train" or "test".')
-    images = load_dataset(name)[split == "test"][0]
-    samples = np.divide(images, 127.5, dtype=np.float32)
-    samples -= 1  # in place: CIFAR-10 in float32 is 600 MB, once is enough
-    return samples
+    return to_tanh(load_dataset(name)[split == "test"][0])
 
 
-def to_uint8(images):
-    """Images in [-1, 1], as a tanh generator makes them, to uint8 0..255, any shape; undoes `load_real_samples`.
-
-    uint8 comes back unchanged. ValueError: not finite, or outside [-1, 1] by more than rounding, rather than a picture
-    that looks right and is not. (Images in [0, 1] cannot be told apart: give `images * 2 - 1`.)
-    """
-    images = images if isinstance(images, np.ndarray) else keras.ops.convert_to_numpy(images)
-    if images.dtype == np.uint8:
-        return images
-    if images.dtype.kind in "iub":
-        raise ValueError(f"to_uint8 got {images.dtype} images; it takes floats in [-1, 1], or uint8.")
-    images = images.astype(np.float32)  # a copy, changed in place below
-    low, high = images.min(initial=0), images.max(initial=0)
-    if not (low >= -1.001 and high <= 1.001):  # written so that NaN fails
-        raise ValueError(
-            f"to_uint8 wants images in [-1, 1]; these run from {low:.4g} to {high:.4g}. Scale them (0..255: "
-            "images / 127.5 - 1), or np.clip(images, -1, 1) if the overshoot is meant; NaN: the training broke."
-        )
-    images += 1
-    images *= 127.5
-    return np.clip(np.rint(images, out=images), 0, 255, out=images).astype(np.uint8)
-
-
-def _keras_cache():
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser() / "datasets"
+def keras_home():
+    """Find Keras's own folder: the Path $KERAS_HOME, or ~/.keras."""
+    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
 
 
 def local_folders():
-    """Where local files may lie, in the order in which they count."""
-    folders = [_CHECKOUT / "data"] if (_CHECKOUT / "pyproject.toml").is_file() else []  # not in site-packages
+    """List the folders where files of data sets may lie, in the order in which they count.
+
+    Returns:
+        Paths: $KERAS_GEN_DATA where it is set, data/ of the checkout where there is one, Keras's cache, which need not
+        exist.
+
+    Raises:
+        DataUnavailable: $KERAS_GEN_DATA is not a folder.
+    """
+    folders = [CHECKOUT / "data"] if CHECKOUT else []
     if given := os.environ.get("KERAS_GEN_DATA"):
         folders.insert(0, Path(given).expanduser())
         if not folders[0].is_dir():
             raise DataUnavailable(f"KERAS_GEN_DATA is {given!r}, which is not a folder; correct it or unset it.")
-    return [*folders, _keras_cache()]
+    return [*folders, keras_home() / "datasets"]
 
 
 def _find_local(*names):
@@ -139,7 +141,7 @@ def _checked(name, arrays, source):
 
 def _through_keras(name):
     """From Keras's cache, or downloaded into it; `keras.utils.get_file` checks the hashes that Keras knows."""
-    cache = _keras_cache()
+    cache = keras_home() / "datasets"
     # Keras 3 keeps cifar-10-python.tar.gz under this name.
     if name == "cifar10" and not (cache / "cifar-10-batches-py-target_archive").exists():
         print("cifar10: downloading 170 MB. Its host is slow: some minutes, or an hour. Stopping starts over.")

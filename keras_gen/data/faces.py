@@ -42,7 +42,7 @@ _BACKGROUND = ("bfe0f2", "c3e8d5", "fbe6b8", "fbd3c6", "ddd0f0")
 
 
 def sample_face_attributes(n, seed=0):
-    """Draws the attributes of `n` faces: a dict of arrays of shape (n,), ready for `draw_faces`.
+    """Draw the attributes of faces at random.
 
     man          0 or 1: face shape, brows, lips, shoulders
     smile        [-1, -0.2] or [0.4, 1], half of the faces each: neutral to frowning (few frown hard), smiling
@@ -55,8 +55,14 @@ def sample_face_attributes(n, seed=0):
     pose         [-1, 1]: the head turned to the left, to the right of the picture
     shirt, background  [0, 1]: a colour out of a palette
 
-    `man` and `glasses` are int64, the others float64. All but `hair_length` are independent. The first faces
-    stay the same when `n` grows.
+    All but `hair_length` are independent.
+
+    Args:
+        n: how many faces. The first ones stay the same when it grows.
+        seed: of NumPy's `RandomState`, whose numbers are the same on every machine.
+
+    Returns:
+        A dict of arrays (n,), ready for `draw_faces`; `man` and `glasses` are int64, the others float64.
     """
     draws = np.random.RandomState(seed).random_sample((n, len(_ATTRIBUTES)))
     faces = {name: low + (high - low) * draws[:, i] for i, (name, (low, high, _)) in enumerate(_ATTRIBUTES.items())}
@@ -72,9 +78,18 @@ def sample_face_attributes(n, seed=0):
 
 
 def face_classes(attributes):
-    """The class of each face, int64 (n,): smiling + 2 glasses + 4 man + 8 old; `FACE_CLASSES` holds the names.
+    """Compute the class of each face: smiling + 2 glasses + 4 man + 8 old.
 
-    Smiling is `smile` above 0, old is `age` above 0.5. Errors as in `draw_faces`.
+    Smiling is `smile` above 0, old is `age` above 0.5; `glasses` and `man` count from above 0.5.
+
+    Args:
+        attributes: as in `draw_faces`.
+
+    Returns:
+        int64 (n,), 0 to 15; `FACE_CLASSES` holds the names.
+
+    Raises:
+        ValueError: as in `draw_faces`.
     """
     a = _checked(attributes)
     label = (a["smile"] > 0) + 2 * (a["glasses"] > 0.5) + 4 * (a["man"] > 0.5) + 8 * (a["age"] > 0.5)
@@ -82,13 +97,20 @@ def face_classes(attributes):
 
 
 def draw_faces(attributes, size=32):
-    """Draws faces: attributes as in `sample_face_attributes` -> uint8 images of shape (n, size, size, 3).
+    """Draw faces of given attributes. The same attributes give the same bytes on every machine.
 
-    An attribute may be an array of length n or one number for all faces; one left out takes a plain default (hair long
-    for women, short for men), so `draw_faces({"smile": np.linspace(-1, 1, 9)})` is a sweep. `man` and `glasses` between
-    0 and 1 blend. The same attributes give the same bytes on every machine.
+    Args:
+        attributes: dict, names as in `sample_face_attributes`. A value is an array (n,) or one number for all faces,
+            anywhere between the ends of its range (`man` and `glasses` blend); one left out takes a plain default (hair
+            long for women, short for men), so `draw_faces({"smile": np.linspace(-1, 1, 9)})` is a sweep.
+        size: height and width in pixels, at least 8.
 
-    ValueError: an unknown attribute, a value out of range, arrays of different lengths, a size below 8.
+    Returns:
+        uint8 (n, size, size, 3).
+
+    Raises:
+        ValueError: an unknown attribute, a value out of range, arrays of different lengths or of more than one axis,
+            a size below 8 or not whole.
     """
     if not isinstance(size, int | np.integer) or size < 8:
         raise ValueError(f"size is {size}; a face needs a whole number of at least 8 pixels a side.")
@@ -104,14 +126,14 @@ def draw_faces(attributes, size=32):
 
 
 def _checked(attributes):
-    """Every attribute as float64 (n,), defaults filled in."""
+    """Fill in the defaults: every attribute as float64 (n,)."""
     attributes = dict(attributes)
     attributes.setdefault("hair_length", 0.75 - 0.6 * np.asarray(attributes.get("man", 0), np.float64))
     return checked_attributes("Faces", attributes, _ATTRIBUTES)
 
 
 def _draw(a, size):
-    """Paints attributes of shape (n, 1, 1) on a float32 canvas (3, n, size, size)."""
+    """Paint attributes of shape (n, 1, 1) on a float32 canvas (3, n, size, size)."""
     pixel = 1.72 / size  # the picture shows 1.72 units: the head is about 1 wide
     steps = (np.arange(size, dtype=np.float32) - (size - 1) / 2) * pixel
     x, y = steps.reshape(1, 1, size), steps.reshape(1, size, 1) + 0.05
@@ -123,7 +145,7 @@ def _draw(a, size):
         canvas[...] += cover * (color - canvas)
 
     def turned(radius):
-        """The face's own x coordinate at each pixel, as if painted on a cylinder that turns with the pose."""
+        """Return the face's own x coordinate at each pixel, as if painted on a cylinder that turns with the pose."""
         sine = 0.25 * pose
         return x * np.sqrt(1 - sine * sine) - np.sqrt(np.maximum(radius * radius - x * x, 0)) * sine
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from keras_gen.faces import FACE_CLASSES, draw_faces, face_classes, sample_face_attributes
+from keras_gen.data import FACE_CLASSES, draw_faces, face_classes, sample_face_attributes
 
 NAMES = "man smile glasses hair_length hair_color parting age skin pose shirt background".split()
 

@@ -1,15 +1,24 @@
 """Shapes that the drawn data sets are painted with: distances, colours, smooth steps.
 
-A shape is a signed distance, negative inside. The arithmetic is float32 with + - * / and sqrt only: IEEE 754 fixes
-their results to the last bit, so the same numbers give the same bytes on every machine. sin, exp or a matrix product
-would not: each build of NumPy has its own.
+A shape is a signed distance, negative inside; coordinates and distances are arrays that broadcast, in one unit of the
+caller's. The arithmetic is float32 with + - * / and sqrt only: IEEE 754 fixes their results to the last bit, so the
+same numbers give the same bytes on every machine. sin, exp or a matrix product would not: each build of NumPy has its
+own.
 """
 
 import numpy as np
 
 
 def palette(colors, t):
-    """Colours (3, n, 1, 1) at the places t in [0, 1] along a row of hex colours."""
+    """Pick colours along a row of colours, linearly between two neighbours.
+
+    Args:
+        colors: the row, hexadecimal "rrggbb".
+        t: float32 of three axes, the places in [0, 1]: 0 is the first colour, 1 the last.
+
+    Returns:
+        float32 in [0, 1], 3 channels before the axes of t.
+    """
     rgb = np.array([[int(c[i : i + 2], 16) / 255 for i in (0, 2, 4)] for c in colors], np.float32)
     place = t * (len(colors) - 1)
     total = 0
@@ -19,31 +28,35 @@ def palette(colors, t):
 
 
 def color(hexadecimal):
+    """Turn hexadecimal "rrggbb" into a colour, float32 (3, 1, 1, 1) in [0, 1]."""
     return palette([hexadecimal], np.zeros((1, 1, 1), np.float32))
 
 
 def ramp(t):
-    """0 below 0, 1 above 1, smooth between (the cubic smoothstep)."""
+    """Rise from 0 (where t is below 0) to 1 (above 1), smoothly between: the cubic smoothstep."""
     t = np.minimum(np.maximum(t, 0), 1)
     return t * t * (3 - 2 * t)
 
 
 def ellipse(x, y, rx, ry):
-    """Distance to an ellipse around 0, to first order: the implicit function over the length of its gradient."""
+    """Measure the distance to an ellipse around 0 with the half axes rx, ry, to first order.
+
+    It is the implicit function over the length of its gradient, and right where it matters: at the edge.
+    """
     x, y = x / rx, y / ry
     slope = 2 * np.sqrt((x / rx) * (x / rx) + (y / ry) * (y / ry))
     return (x * x + y * y - 1) / np.maximum(slope, 1e-3)
 
 
 def box(x, y, rx, ry, corner):
-    """Distance to a box around 0 with rounded corners."""
+    """Measure the distance to a box around 0 with the half sides rx, ry and rounded corners of the radius `corner`."""
     x, y = np.abs(x) - (rx - corner), np.abs(y) - (ry - corner)
     x_out, y_out = np.maximum(x, 0), np.maximum(y, 0)
     return np.sqrt(x_out * x_out + y_out * y_out) + np.minimum(np.maximum(x, y), 0) - corner
 
 
 def line(x, y, x0, y0, x1, y1):
-    """Distance to the line from (x0, y0) to (x1, y1)."""
+    """Measure the distance to the line from (x0, y0) to (x1, y1), which ends there."""
     dx, dy = x1 - x0, y1 - y0
     t = np.minimum(np.maximum(((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy), 0), 1)
     x, y = x - x0 - t * dx, y - y0 - t * dy
@@ -51,15 +64,24 @@ def line(x, y, x0, y0, x1, y1):
 
 
 def join(a, b, k):
-    """Union of two shapes, the seam rounded over the width k."""
+    """Unite two shapes; where their distances differ by less than k, the seam is filled, by k / 4 at most."""
     h = np.maximum(k - np.abs(a - b), 0)
     return np.minimum(a, b) - h * h / (4 * k)
 
 
 def checked_attributes(what, attributes, known):
-    """Every attribute of `known`, {name: (lowest, highest, default)}, as float64 (n,), defaults filled in.
+    """Check attributes of drawn things and fill in the defaults.
 
-    ValueError: an unknown name, a value out of range, arrays of different lengths; `what` opens the sentence.
+    Args:
+        what: opens the sentence of an error: "Faces".
+        attributes: dict of arrays (n,) or numbers.
+        known: dict of name: (lowest, highest, default); the order of the result.
+
+    Returns:
+        A dict of every known attribute, float64 (n,), read-only; n is 1 where no array is given.
+
+    Raises:
+        ValueError: an unknown name, a value out of range, arrays of different lengths or of more than one axis.
     """
     arrays = {}
     for name, values in dict(attributes).items():

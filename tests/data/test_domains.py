@@ -8,9 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_gen import DataUnavailable, data, domains
-from keras_gen.domains import load_domains
-from keras_gen.fruits import draw_fruits, sample_fruit_attributes
+from keras_gen.data import DataUnavailable, domains, draw_fruits, load_domains, sample_fruit_attributes, sets
 
 FOLDERS = ("trainA", "trainB", "testA", "testB")
 
@@ -20,8 +18,7 @@ def no_network(monkeypatch, tmp_path):
     """No local data but what a test writes, and no download."""
     for name in ("checkout/data", "keras/datasets"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "checkout/pyproject.toml").touch()
-    monkeypatch.setattr(data, "_CHECKOUT", tmp_path / "checkout")
+    monkeypatch.setattr(sets, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
     def fail(*args, **kwargs):
@@ -222,14 +219,6 @@ def test_one_wrong_bit_in_a_zip_is_found(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"trainB/1\.png in .* cannot be read .*Bad CRC-32"):
         load_domains(path, 16)
-
-
-@pytest.mark.parametrize("name", ["../trainA/x.png", "a/../../x.txt", "/etc/x.png", "..\\x.png", "C:\\x.png"])
-def test_a_zip_that_would_leave_its_folder_is_refused(tmp_path, name):
-    path = write_zip(tmp_path / "mine.zip", members() | {name: png(picture(0))})
-    with pytest.raises(ValueError, match=r"mine\.zip holds .*x\.(png|txt)', a path that leads out of its folder"):
-        load_domains(path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkout", "keras", "mine.zip"]
 
 
 @pytest.mark.parametrize("write", [write_folder, write_zip])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from keras_gen.fruits import draw_fruits, sample_fruit_attributes
+from keras_gen.data import draw_fruits, sample_fruit_attributes
 
 NAMES = "x depth size tilt ripeness stem bend leaf light wall table cloth".split()
 

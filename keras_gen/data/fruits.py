@@ -37,7 +37,7 @@ _TABLE = ("7f9fb8", "7fa68a", "d9c08a", "c98d58", "9c5f42", "b8605a")
 
 
 def sample_fruit_attributes(n, seed=0):
-    """Draws the attributes of `n` fruits: a dict of arrays of shape (n,), ready for `draw_fruits`.
+    """Draw the attributes of fruits at random; all are independent.
 
     x         [-1, 1]: where the fruit lies, left to right of the picture
     depth     [-1, 1]: back to front of the table
@@ -51,7 +51,12 @@ def sample_fruit_attributes(n, seed=0):
     wall, table  [0, 1]: a colour out of a palette
     cloth     [0, 1]: stripes on the table, from none to bold
 
-    `leaf` is int64, the others are float64. All are independent. The first fruits stay the same when `n` grows.
+    Args:
+        n: how many fruits. The first ones stay the same when it grows.
+        seed: of NumPy's `RandomState`, whose numbers are the same on every machine.
+
+    Returns:
+        A dict of arrays (n,), ready for `draw_fruits`; `leaf` is int64, the others float64.
     """
     draws = np.random.RandomState(seed).random_sample((n, len(_ATTRIBUTES)))
     fruits = {name: low + (high - low) * draws[:, i] for i, (name, (low, high, _)) in enumerate(_ATTRIBUTES.items())}
@@ -60,13 +65,20 @@ def sample_fruit_attributes(n, seed=0):
 
 
 def draw_fruits(kind, attributes, size=64):
-    """Draws fruits: "apple" or "orange", attributes as in `sample_fruit_attributes` -> uint8 (n, size, size, 3).
+    """Draw fruits of given attributes. The same attributes give the same bytes on every machine.
 
-    The same attributes with the other kind give the true partner of each picture, and the same bytes on every machine.
-    An attribute may be an array of length n or one number for all fruits; one left out takes a plain default. `leaf`
-    between 0 and 1 blends.
+    Args:
+        kind: "apple" or "orange". The same attributes with the other kind give the true partner of each picture.
+        attributes: dict, names as in `sample_fruit_attributes`. A value is an array (n,) or one number for all fruits,
+            anywhere between the ends of its range (`leaf` blends); one left out takes a plain default.
+        size: height and width in pixels, at least 8.
 
-    ValueError: another kind, an unknown attribute, a value out of range, arrays of different lengths, a size below 8.
+    Returns:
+        uint8 (n, size, size, 3).
+
+    Raises:
+        ValueError: another kind, an unknown attribute, a value out of range, arrays of different lengths or of more
+            than one axis, a size below 8 or not whole.
     """
     if kind not in KINDS:
         raise ValueError(f'kind is {kind!r}; it must be "apple" or "orange".')
@@ -84,7 +96,7 @@ def draw_fruits(kind, attributes, size=64):
 
 
 def _draw(kind, a, size):
-    """Paints attributes of shape (n, 1, 1) on a float32 canvas (3, n, size, size)."""
+    """Paint attributes of shape (n, 1, 1) on a float32 canvas (3, n, size, size)."""
     pixel = 2 / size  # the picture runs from -1 to 1, y points down
     steps = (np.arange(size, dtype=np.float32) - (size - 1) / 2) * pixel
     x, y = steps.reshape(1, 1, size), steps.reshape(1, size, 1)
@@ -166,7 +178,7 @@ def _draw(kind, a, size):
 
 
 def _cover(distance, blur):
-    """How much of a pixel a shape covers, 0 to 1, with an edge of width `blur`."""
+    """Return how much of a pixel a shape covers, 0 to 1, with an edge of width `blur`."""
     return np.minimum(np.maximum(0.5 - distance / blur, 0), 1)
 
 
@@ -175,12 +187,12 @@ def _length(x, y):
 
 
 def _facing(px, py, pz, lx, lz):
-    """Cosine between a normal and the direction (lx, -0.62, lz)."""
+    """Return the cosine between a normal and the direction (lx, -0.62, lz)."""
     return (px * lx - 0.62 * py + pz * lz) / np.sqrt(lx * lx + 0.3844 + lz * lz)
 
 
 def _apple_skin(a, u, v, pz, unit):
-    """Green to red: riper on the sunny side, greener around the stem, in streaks from top to bottom; pale dots."""
+    """Colour green to red: riper on the sunny side, greener around the stem, streaks from top to bottom; pale dots."""
     streak = 4.5 * u / np.sqrt(np.maximum(1.15 - v * v, 0.1))
     i = np.floor(streak)
     left, right = _noise(3 * i, 0), _noise(3 * i + 3, 0)
@@ -194,7 +206,7 @@ def _apple_skin(a, u, v, pz, unit):
 
 
 def _orange_skin(a, u, v, pz, unit):
-    """Yellow to deep orange, greenish around the stem until ripe, with pores: dark on the side of the light."""
+    """Colour yellow to deep orange: greenish around the stem until ripe, with pores: dark on the side of the light."""
     skin = palette(_ORANGE, a["ripeness"])
     skin = skin + 0.7 * (1 - a["ripeness"]) * ramp((-v - 0.2) / 0.7) * (color("a9b03a") - skin)
     pores, du, dv = _dots(u, v, pz, 7.5, 0.24, unit + 0.05)
@@ -202,7 +214,7 @@ def _orange_skin(a, u, v, pz, unit):
 
 
 def _dots(u, v, pz, count, radius, blur):
-    """Round dots strewn over a ball, one in each cell of a grid: their cover, and the place (du, dv) in each."""
+    """Strew round dots over a ball, one in each cell of a grid: their cover, and the place (du, dv) in each."""
     # Projected from the far pole, circles stay circles and crowd towards the rim, as they do on a ball.
     scale = count / (1 + pz)
     u, v = u * scale, v * scale
@@ -213,6 +225,6 @@ def _dots(u, v, pz, count, radius, blur):
 
 
 def _noise(i, j):
-    """A number in [0, 1) for each cell (i, j) of a grid: neighbours differ, and no two rows repeat."""
+    """Return a number in [0, 1) for each cell (i, j) of a grid: neighbours differ, and no two rows repeat."""
     t = i * 0.7548777 + j * 0.5698403
     return t - np.floor(t)

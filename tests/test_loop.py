@@ -1,0 +1,452 @@
+import io
+import re
+import sys
+
+import keras
+import numpy as np
+import pytest
+from models import (
+    LATENT_DIM,
+    SHAPE,
+    define_discriminator,
+    define_generator,
+    equal,
+    make_cyclegan,
+    make_dataset,
+    make_domains,
+    make_gan,
+    watch_steps,
+    weights,
+)
+
+from keras_gen import generate_real_samples, loop, train, train_cyclegan, train_only, train_step
+from keras_gen.loop import PrintProgress, clock
+
+
+def constant_step():
+    return {"loss": 1.0}
+
+
+def a_model(name="player"):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name=name)
+    model.compile("sgd", loss="mse")
+    return model
+
+
+# ---- a step ----
+
+
+@pytest.mark.every_backend
+def test_loss_is_that_of_its_own_batch():
+    """Not the running mean over earlier calls, which Keras before 3.15 returns."""
+    d_model = define_discriminator()
+    d_model.layers[-2].rate = 0.0  # no dropout, so that the loss can be worked out from the answers
+    d_model.optimizer.learning_rate = 0.0
+    x, y = generate_real_samples(make_dataset(), 16)
+    p = d_model.predict_on_batch(x)
+    for y in (np.ones_like(p), np.zeros_like(p), np.ones_like(p)):
+        logs = train_step(d_model, x, y)
+        assert logs["loss"] == pytest.approx(-np.log(np.where(y == 1, p, 1 - p)).mean(), rel=1e-4)
+        assert logs["accuracy"] == pytest.approx(np.mean((p > 0.5) == y))
+        assert all(type(value) is float for value in logs.values())
+
+
+@pytest.mark.every_backend
+def test_train_only_trains_one_network_or_several(monkeypatch):
+    """Three players, two of which share a layer: who learns is what the call says, whatever was called before."""
+    shared = keras.layers.Dense(3, name="shared")
+    point, image = keras.Input((2,)), keras.Input((2,))
+    players = g, d, q = [
+        keras.Model(point, keras.layers.Dense(2, name="g")(point), name="g_net"),
+        keras.Model(image, keras.layers.Dense(1, name="d")(shared(image)), name="d_net"),
+        keras.Model(image, keras.layers.Dense(1, name="q")(shared(image)), name="q_net"),
+    ]
+    composite = keras.Model(point, [d(g(point)), q(g(point))])
+    d.compile("sgd", loss="mse")
+    composite.compile("sgd", loss=["mse", "mse"])
+    x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
+    parts = [layer.kernel for layer in (g.layers[-1], shared, d.layers[-1], q.layers[-1])]
+
+    def who_moves(network, model, y):
+        before = [keras.ops.convert_to_numpy(part).copy() for part in parts]
+        train_only(network, players, model, x, y)
+        after = [keras.ops.convert_to_numpy(part) for part in parts]
+        return [not np.array_equal(a, b) for a, b in zip(before, after, strict=True)]
+
+    for _ in range(2):
+        assert who_moves(d, d, y) == [False, True, True, False]
+        assert who_moves([g, q], composite, [y, y]) == [True, True, False, True]
+    with pytest.raises(ValueError, match="q_net is not among the networks"):
+        train_only([g, q], (g, d), composite, x, [y, y])
+
+
+# ---- the loop around it ----
+
+
+@pytest.mark.every_backend
+def test_epochs_steps_and_means():
+    """The curves are the means of what the steps return; a loss that some steps leave out is the mean of the others."""
+    numbers = iter(range(100))
+
+    def step():
+        n = next(numbers)
+        logs = {"d_loss": keras.ops.convert_to_tensor(float(n))}
+        return logs | {"g_loss": 10.0 * n} if n % 2 else logs
+
+    heard = []
+
+    class Listen(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            heard.append(("train begins", self.params["epochs"], self.params["steps"], self.model.name))
+
+        def on_epoch_begin(self, epoch, logs=None):
+            heard.append(("epoch begins", epoch))
+
+        def on_train_batch_begin(self, batch, logs=None):
+            heard.append(("batch begins", batch))
+
+        def on_train_batch_end(self, batch, logs=None):
+            heard.append(("batch ends", batch, logs["d_loss"]))
+
+        def on_epoch_end(self, epoch, logs=None):
+            heard.append(("epoch ends", epoch, logs["d_loss"]))
+
+        def on_train_end(self, logs=None):
+            heard.append(("train ends",))
+
+    history = loop(step, a_model(), [], n_epochs=3, n_steps=3, callbacks=[Listen()], initial_epoch=1, verbose=0)
+    assert history.epoch == [1, 2] and history.history == {"d_loss": [1, 4], "g_loss": [10, 40]}
+    assert heard[:3] == [("train begins", 3, 3, "player"), ("epoch begins", 1), ("batch begins", 0)]
+    assert heard[3:5] == [("batch ends", 0, 0), ("batch begins", 1)]
+    assert heard[8:10] == [("epoch ends", 1, 1), ("epoch begins", 2)]
+    assert heard[-2:] == [("epoch ends", 2, 4), ("train ends",)] and len(heard) == 18
+
+
+@pytest.mark.parametrize("callbacks", [None, (), [], "one", [["one"]]])
+def test_callbacks_are_taken_as_fit_takes_them(callbacks):
+    seen = []
+    one = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(epoch))
+    given = {"one": one}.get(callbacks) if isinstance(callbacks, str) else callbacks
+    loop(constant_step, a_model(), [], 2, 1, [[one]] if callbacks == [["one"]] else given, verbose=0)
+    assert seen == ([0, 1] if callbacks in ("one", [["one"]]) else [])
+
+
+def test_a_callback_may_add_to_the_curves():
+    class Score(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["score"] = 10 * epoch
+
+    assert loop(constant_step, a_model(), [], 3, 1, Score(), verbose=0).history["score"] == [0, 10, 20]
+
+
+def test_a_callback_may_end_the_training_at_once_and_the_next_one_starts_afresh():
+    class StopAt(keras.callbacks.Callback):
+        def __init__(self, batch=None):
+            super().__init__()
+            self.batch = batch
+
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = batch == self.batch
+
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = self.model.stop_training or self.batch is None
+
+    model, calls = a_model(), []
+
+    def step():
+        calls.append(1)
+        return {"loss": 1.0}
+
+    assert loop(step, model, [], 4, 5, StopAt(batch=1), verbose=0).epoch == [0] and len(calls) == 2
+    assert loop(step, model, [], 4, 5, StopAt(), verbose=0).epoch == [0] and len(calls) == 7
+    assert loop(step, model, [], 2, 5, verbose=0).epoch == [0, 1] and len(calls) == 17
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_whatever_ends_a_training_networks_are_trainable_and_callbacks_hear_of_it(error):
+    networks, ended = [a_model("one"), a_model("two")], []
+
+    def step():
+        networks[0].trainable = False
+        networks[1].trainable = False
+        raise error
+
+    with pytest.raises(error):
+        on_end = keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(1))
+        loop(step, networks[0], iter(networks), 2, 2, on_end, verbose=0)
+    assert ended == [1] and all(network.trainable and network.layers[0].trainable for network in networks)
+
+
+def test_ctrl_c_in_train_leaves_a_discriminator_that_can_be_saved(tmp_path):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+    g_model, d_model, gan_model = make_gan()
+    with pytest.raises(KeyboardInterrupt):
+        train(g_model, d_model, gan_model, make_dataset(), LATENT_DIM, 2, 32, Interrupt(), verbose=0)
+    d_model.save(tmp_path / "d.keras")
+    loaded = keras.models.load_model(tmp_path / "d.keras")
+    assert len(loaded.optimizer.variables) == len(d_model.optimizer.variables) > 2
+    assert equal(weights(loaded), weights(d_model))
+
+
+def test_going_on_continues_the_curves():
+    numbers = iter(range(10))
+    model = a_model()
+    loop(lambda: {"loss": next(numbers)}, model, [], 3, 1, verbose=0)
+    history = loop(lambda: {"loss": next(numbers)}, model, [], 4, 1, initial_epoch=2, verbose=0)
+    assert history.epoch == [0, 1, 2, 3] and history.history == {"loss": [0, 1, 3, 4]}
+    assert model.history is history
+    afresh = loop(lambda: {"loss": next(numbers)}, model, [], 1, 1, verbose=0)
+    assert afresh.epoch == [0] and afresh.history == {"loss": [5]}
+    done = loop(constant_step, model, [], 1, 1, initial_epoch=1, verbose=0)  # nothing is left to do
+    assert done.history == {"loss": [5]} and done.epoch == [0]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_epochs": 0}, "n_epochs is 0; .*at least 1"),
+        ({"n_epochs": -1}, "n_epochs is -1"),
+        ({"n_epochs": 1.0}, r"n_epochs is 1\.0; it must be a whole number"),
+        ({"n_epochs": "1"}, "n_epochs is '1'"),
+        ({"n_steps": 0}, "n_steps is 0"),
+        ({"initial_epoch": -1}, "initial_epoch is -1"),
+        ({"initial_epoch": 3}, "initial_epoch is 3, but n_epochs, the epoch to stop after, is 2"),
+        ({"verbose": 3}, "verbose is 3"),
+        ({"verbose": "yes"}, "verbose is 'yes'"),
+    ],
+)
+def test_numbers_that_make_no_training(options, message):
+    def step():
+        pytest.fail("a step was taken")
+
+    with pytest.raises(ValueError, match=message):
+        loop(step, a_model(), [], **{"n_epochs": 2, "n_steps": 2} | options)
+
+
+def test_a_step_that_returns_no_losses():
+    with pytest.raises(ValueError, match=r"step\(\) must return a dict of losses; it returned NoneType"):
+        loop(lambda: None, a_model(), [], 1, 1, verbose=0)
+
+
+# ---- Keras's own callbacks ----
+
+
+def run_gan(callbacks, n_epochs=3):
+    models = make_gan()
+    history = train(*models, make_dataset(64), LATENT_DIM, n_epochs, 32, callbacks, verbose=0)
+    return models[2], history, "g_loss"
+
+
+def run_cyclegan(callbacks, n_epochs=3):
+    models = make_cyclegan()
+    history = train_cyclegan(*models, make_domains(2, 2), n_epochs, callbacks=callbacks, verbose=0)
+    return models[4], history, "g_AtoB_loss"
+
+
+@pytest.mark.parametrize("run", [run_gan, run_cyclegan])
+def test_callbacks_of_keras_work_as_with_fit(run, tmp_path, capsys):
+    callbacks = keras.callbacks
+    scheduled = []
+    recorder = callbacks.History()
+    _, history, loss = run(
+        [
+            callbacks.CSVLogger(tmp_path / "log.csv"),
+            callbacks.ProgbarLogger(),
+            callbacks.TerminateOnNaN(),
+            callbacks.LearningRateScheduler(lambda epoch, rate: scheduled.append(rate) or rate),
+            callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(score=float(epoch))),
+            recorder,
+        ]
+    )
+    assert history.epoch == [0, 1, 2] and len(scheduled) == 3 and history.history["score"] == [0, 1, 2]
+    header, *rows = (tmp_path / "log.csv").read_text().splitlines()
+    assert header.startswith("epoch,") and loss in header.split(",") and len(rows) == 3
+    column = header.split(",").index(loss)
+    assert [float(row.split(",")[column]) for row in rows] == pytest.approx(history.history[loss])
+    assert recorder.history[loss] == history.history[loss]
+
+
+@pytest.mark.parametrize("run", [run_gan, run_cyclegan])
+def test_callbacks_that_watch_a_curve(run, tmp_path):
+    """They need `mode="min"`: from a name such as g_loss Keras cannot tell which way is better."""
+    callbacks, loss = keras.callbacks, "g_loss" if run is run_gan else "g_AtoB_loss"
+    never_better = {"monitor": loss, "mode": "min", "min_delta": 1e9}
+    reduce = callbacks.ReduceLROnPlateau(patience=1, factor=0.5, **never_better)
+    keep = callbacks.ModelCheckpoint(tmp_path / "{epoch}.weights.h5", loss, save_weights_only=True, mode="min")
+    stop = callbacks.EarlyStopping(patience=2, **never_better)
+    model, history, _ = run([reduce, keep, stop], n_epochs=9)
+    assert history.epoch == [0, 1, 2]
+    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+    assert rate == pytest.approx(2e-4 / 4)  # halved after the second epoch and after the third
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{n}.weights.h5" for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("run", [run_gan, run_cyclegan])
+def test_tensorboard(run, tmp_path):
+    pytest.importorskip("tensorboard")
+    run([keras.callbacks.TensorBoard(tmp_path)])
+    assert list(tmp_path.rglob("events.out*"))
+
+
+# ---- what it prints ----
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def screen(text):
+    """What is left on the screen: a carriage return goes back to the line's beginning, what is written there stays."""
+    lines = []
+    for line in text.split("\n"):
+        shown = ""
+        for part in line.split("\r"):
+            shown = part + shown[len(part) :]
+        lines.append(shown.rstrip())
+    return lines
+
+
+def printed(monkeypatch, stdout, verbose, n_epochs=25, n_steps=3, seconds=1.0, logs=None):
+    """All that a training writes whose steps take one second each by the clock of the test."""
+    ticks = iter(range(10_000))
+    monkeypatch.setattr("time.perf_counter", lambda: seconds * next(ticks))
+    monkeypatch.setattr(sys, "stdout", stdout)
+    loop(lambda: dict(logs or {"g_loss": 0.25}), a_model(), [], n_epochs, n_steps, verbose=verbose)
+    return stdout.getvalue()
+
+
+@pytest.mark.parametrize(("verbose", "n_lines"), [("auto", 9), (0, 0), (1, 9), (2, 25)])
+def test_lines_that_stay(monkeypatch, verbose, n_lines):
+    for stdout in (io.StringIO(), Terminal()):
+        lines = [line for line in screen(printed(monkeypatch, stdout, verbose)) if line]
+        assert len(lines) == n_lines
+        if n_lines:
+            assert lines[-1] == ">epoch 25/25  g_loss=0.250"
+        if n_lines == 9:
+            assert [int(re.search(r"\d+", line)[0]) for line in lines] == [3, 6, 9, 12, 15, 18, 21, 24, 25]
+
+
+def test_the_line_in_place_tells_where_it_is_and_how_long_it_takes(monkeypatch):
+    text = printed(monkeypatch, Terminal(), "auto", n_epochs=2, n_steps=4)
+    places = [part.strip() for part in re.split("[\r\n]", text) if part.strip()]
+    # One second a step, of which the first is not counted: it compiles.
+    assert places[:3] == [
+        "epoch 1/2  step 2/4  0:02 left, 0:06 in all",
+        "epoch 1/2  step 3/4  0:01 left, 0:05 in all",
+        "epoch 1/2  step 4/4  0:00 left, 0:04 in all",
+    ]
+    assert places[3] == ">epoch 1/2  g_loss=0.250" and places[4].startswith(
+        "epoch 2/2  step 1/4  0:03 left, 0:03 in all"
+    )
+    assert screen(text) == [">epoch 1/2  g_loss=0.250", ">epoch 2/2  g_loss=0.250", ""]
+
+
+@pytest.mark.parametrize(("stdout", "verbose"), [(io.StringIO, "auto"), (Terminal, 2), (io.StringIO, 2)])
+def test_no_line_in_place_where_it_would_land_in_a_file(monkeypatch, stdout, verbose):
+    assert "\r" not in printed(monkeypatch, stdout(), verbose)
+
+
+def test_a_notebooks_output_is_overwritten_too(monkeypatch):
+    kernel = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
+    assert "\r" in printed(monkeypatch, kernel(), "auto") and "\r" in printed(monkeypatch, io.StringIO(), 1)
+
+
+def test_short_epochs_flicker_not(monkeypatch):
+    assert "\r" not in printed(monkeypatch, Terminal(), 1, n_epochs=3, n_steps=4, seconds=0.01)
+
+
+def test_many_losses_make_one_line_with_the_sums_first(monkeypatch):
+    names = [
+        f"g_{direction}_{part}" for direction in ("AtoB", "BtoA") for part in ("identity", "forward_cycle", "loss")
+    ]
+    (line,) = printed(
+        monkeypatch, io.StringIO(), "auto", 1, logs=dict.fromkeys([*names, "d_loss_real"], 0.5)
+    ).splitlines()
+    assert len(line) <= 120 and line.endswith("  ...")
+    assert line.startswith(">epoch 1/1  d_loss_real=0.500  g_AtoB_loss=0.500  g_BtoA_loss=0.500  g_AtoB_identity=0.500")
+
+
+def test_an_interrupted_line_does_not_stay(monkeypatch):
+    calls = iter(range(10))
+
+    def step():
+        if next(calls) == 3:
+            raise KeyboardInterrupt
+        return {"loss": 1.0}
+
+    ticks = iter(range(100))
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    monkeypatch.setattr(sys, "stdout", stdout := Terminal())
+    with pytest.raises(KeyboardInterrupt):
+        loop(step, a_model(), [], 1, 9)
+    assert "step 3/9" in stdout.getvalue() and screen(stdout.getvalue()) == [""]
+
+
+def test_the_last_line_of_a_training_that_was_stopped_is_printed(monkeypatch):
+    class Stop(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            self.model.stop_training = True
+
+    monkeypatch.setattr(sys, "stdout", stdout := io.StringIO())
+    loop(constant_step, a_model(), [], 50, 2, Stop())
+    assert stdout.getvalue() == ">epoch 1/50  loss=1.000\n"
+
+
+def test_clock():
+    assert [clock(seconds) for seconds in (0, 59.6, 187, 3599, 3787)] == ["0:00", "1:00", "3:07", "59:59", "1:03:07"]
+
+
+def test_progress_is_a_callback_of_its_own(capsys):
+    """In `fit` too, in place of its bar."""
+    model = a_model()
+    model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=20, verbose=0, callbacks=[PrintProgress()])
+    assert capsys.readouterr().out.count(">epoch") == 10
+
+
+def test_a_loss_that_is_not_finite_stops_the_training_and_is_named(capsys):
+    losses = iter([1.0, 1.0, 1.0, float("nan"), 1.0])
+    history = loop(lambda: {"d_loss": 1.0, "g_loss": next(losses)}, a_model(), [], 9, 2, verbose=0)
+    assert history.epoch == [0, 1]
+    assert capsys.readouterr().out.startswith("Stopped in epoch 2, batch 2: g_loss is not a finite number. ")
+
+
+@pytest.mark.every_backend
+def test_a_system_of_ones_own(monkeypatch):
+    """What the loop is for: a Wasserstein GAN with clipped weights, its critic trained three times a step."""
+    keras.utils.set_random_seed(0)
+
+    class Clip(keras.constraints.Constraint):
+        def __call__(self, w):
+            return keras.ops.clip(w, -0.05, 0.05)
+
+    def wasserstein(y, score):
+        return keras.ops.mean((1 - 2 * y) * score)
+
+    image = keras.Input(SHAPE)
+    score = keras.layers.Dense(1, kernel_constraint=Clip())(keras.layers.Flatten()(image))
+    critic, g_model = keras.Model(image, score, name="critic"), define_generator()
+    critic.compile(keras.optimizers.RMSprop(0.01), loss=wasserstein)
+    critic.trainable = False
+    gan_model = keras.Model(g_model.inputs, critic(g_model.output))
+    gan_model.compile(keras.optimizers.RMSprop(0.01), loss=wasserstein)
+    images, networks = np.random.uniform(0.5, 0.9, (64, *SHAPE)).astype("float32"), (g_model, critic)
+
+    def step():
+        for _ in range(3):
+            real = train_only(critic, networks, critic, images[:16], np.ones((16, 1)))
+            z = np.random.standard_normal((16, LATENT_DIM))
+            fake = train_only(critic, networks, critic, g_model.predict_on_batch(z), np.zeros((16, 1)))
+        g = train_only(g_model, networks, gan_model, np.random.standard_normal((16, LATENT_DIM)), np.ones((16, 1)))
+        return {"critic_loss": real["loss"] + fake["loss"], "g_loss": g["loss"]}
+
+    record = watch_steps(monkeypatch, g_model, critic)
+    points = np.random.standard_normal((64, LATENT_DIM))
+    before = g_model.predict_on_batch(points).mean()
+    history = loop(step, gan_model, networks, n_epochs=4, n_steps=10, verbose=0)
+    assert [moved for *_, moved in record[:7]] == [{"critic"}] * 6 + [{"generator"}]
+    assert g_model.predict_on_batch(points).mean() > before + 0.2  # towards the bright images
+    assert len(history.history["critic_loss"]) == 4 and np.abs(weights(critic)[0]).max() <= 0.05 + 1e-6
