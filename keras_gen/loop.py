@@ -89,7 +89,7 @@ def loop(step, model, networks, n_epochs, n_steps, callbacks=(), initial_epoch=0
         ValueError: before the first step where a number makes no sense; after it where `step` returns no dict.
     """
     check_loop(n_epochs, n_steps, initial_epoch, verbose)
-    networks, earlier, history = tuple(networks), getattr(model, "history", None), keras.callbacks.History()
+    earlier, history = getattr(model, "history", None), keras.callbacks.History()
     progress = [PrintProgress()] if verbose else []
     callbacks = [StopOnNonFinite(), *progress, *keras.tree.flatten(callbacks or ()), history]
     callbacks = keras.callbacks.CallbackList(callbacks, model=model, epochs=n_epochs, steps=n_steps, verbose=verbose)

@@ -178,7 +178,9 @@ def numbered(first, n):
 def test_pool_takes_and_gives():
     np.random.seed(0)
     pool, size, n = ImagePool(10), 10, 6000
-    first = pool.update(numbered(0, size))
+    batch = numbered(0, size)
+    first = pool.update(batch)
+    batch[:] = -1  # the pool holds copies
     assert np.array_equal(first, numbered(0, size)) and np.array_equal(pool.images, first)
     out = []
     for i in range(size, n, 5):

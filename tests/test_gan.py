@@ -256,6 +256,7 @@ def test_discriminator_warms_up_on_pixels_with_the_real_labels(monkeypatch):
     train_discriminator(d_model, make_dataset(64, n_classes=3), n_iter=2, n_batch=32)
     for (_, x_real, y_real, _, moved), (_, x_fake, y_fake, _, moved_again) in (record[:2], record[2:]):
         assert np.array_equal(x_real[1], x_fake[1]) and np.all(y_real == 1) and np.all(y_fake == 0)
+        assert not np.array_equal(x_fake[0], x_real[0])
         assert x_fake[0].shape == (16, *SHAPE) and -1 <= x_fake[0].min() < -0.9 < 0.9 < x_fake[0].max() <= 1
         assert moved == moved_again == {"discriminator"}
 

@@ -122,6 +122,17 @@ def test_epochs_steps_and_means():
     assert heard[-2:] == [("epoch ends", 2, 4), ("train ends",)] and len(heard) == 18
 
 
+def test_a_loss_is_a_number_at_once():
+    """As float makes it: a tensor of a GPU would stay there otherwise, and NumPy could not take its mean."""
+
+    class Loss:
+        def __float__(self):
+            return 1.5
+
+    history = loop(lambda: {"loss": Loss()}, a_model(), [], 1, 2, verbose=0)
+    assert history.history == {"loss": [1.5]}
+
+
 @pytest.mark.parametrize("callbacks", [None, (), [], "one", [["one"]]])
 def test_callbacks_are_taken_as_fit_takes_them(callbacks):
     seen = []
@@ -173,7 +184,7 @@ def test_whatever_ends_a_training_networks_are_trainable_and_callbacks_hear_of_i
 
     with pytest.raises(error):
         on_end = keras.callbacks.LambdaCallback(on_train_end=lambda logs: ended.append(1))
-        loop(step, networks[0], iter(networks), 2, 2, on_end, verbose=0)
+        loop(step, networks[0], networks, 2, 2, on_end, verbose=0)
     assert ended == [1] and all(network.trainable and network.layers[0].trainable for network in networks)
 
 
