@@ -68,10 +68,10 @@ class SaveRun(keras.callbacks.Callback):
         try:
             with np.load(path) as file:
                 state = dict(file)
+            saved_names = json.loads(str(state["names"]))
         except Exception as error:  # damaged bytes make NumPy, zipfile and zlib raise a dozen kinds
             raise ValueError(f"{path} is damaged ({error}). Delete it, or put a copy in its place.") from error
         variables, names = self._variables(), [network.name for network in self.models]
-        saved_names = json.loads(str(state["names"]))
         shapes = [variable.shape for variable in variables]
         saved_shapes = [state[f"variable_{i}"].shape for i in range(int(state["n_variables"]))]
         if shapes != saved_shapes or (names != saved_names and sorted(names) == sorted(saved_names)):

@@ -369,9 +369,11 @@ def test_the_newest_of_several_saves_is_taken(tmp_path):
 def test_a_damaged_save_is_named(tmp_path):
     run(tmp_path, 1)
     path = tmp_path / "epoch-00001.npz"
-    path.write_bytes(path.read_bytes()[:2000])
-    with pytest.raises(ValueError, match=r"epoch-00001.npz is damaged .*Delete it"):
-        SaveRun(tmp_path, players(make_gan(batchnorm=True))).restore()
+    whole = path.read_bytes()
+    for damage in (lambda: path.write_bytes(whole[:2000]), lambda: path.write_bytes(b""), lambda: np.savez(path, x=1)):
+        damage()
+        with pytest.raises(ValueError, match=r"epoch-00001.npz is damaged .*Delete it"):
+            SaveRun(tmp_path, players(make_gan(batchnorm=True))).restore()
 
 
 def test_arguments_that_make_no_saver(tmp_path):
