@@ -49,17 +49,34 @@ def train_only(network, networks, model, x, y):
         The losses and metrics of this batch, a dict of floats.
 
     Raises:
-        ValueError: where `network` is not among `networks`.
+        ValueError: where `network` is not among `networks`, or `model` has trained another one before.
     """
     learning = network if isinstance(network, (list, tuple)) else [network]
     if missing := [one.name for one in learning if all(one is not other for other in networks)]:
         raise ValueError(
             f"{', '.join(missing)} is not among the networks: name it there, so that others' steps leave it."
         )
-    for other in networks:
-        other.trainable = False
-    for one in learning:  # last, for two networks may share layers
-        one.trainable = True
+    # A network's own step holds no other one.
+    still = [] if model is network else [other for other in networks if all(other is not one for one in learning)]
+    learners = id(model.optimizer), tuple(map(id, learning))
+    before = vars(model).get("learners")
+    if before != learners:
+        if before and before[0] == learners[0]:
+            raise ValueError(
+                f"{model.name} has trained other networks before, and TensorFlow would go on with those: what a step "
+                "trains is fixed when it first runs. Make a model of its own for each, or compile it again."
+            )
+        own = {id(variable) for one in learning for variable in one.variables}
+        model.learners = learners
+        model.learners_share = any(id(variable) in own for other in still for variable in other.variables)
+    for other in still:
+        if other.trainable:  # a flag goes through all layers: it is set where it changes
+            other.trainable = False
+    for one in learning:
+        if model.learners_share:
+            one.trainable = False  # the shared layers stand still now: they thaw only where this flag changes too
+        if not one.trainable:
+            one.trainable = True
     return train_step(model, x, y)
 
 

@@ -61,9 +61,16 @@ def test_train_only_trains_one_network_or_several(monkeypatch):
         keras.Model(image, keras.layers.Dense(1, name="d")(shared(image)), name="d_net"),
         keras.Model(image, keras.layers.Dense(1, name="q")(shared(image)), name="q_net"),
     ]
-    composite = keras.Model(point, [d(g(point)), q(g(point))])
+
+    def through(inputs, *outputs):
+        model = keras.Model(inputs, list(outputs))
+        model.compile("sgd", loss=["mse"] * len(outputs))
+        return model
+
     d.compile("sgd", loss="mse")
-    composite.compile("sgd", loss=["mse", "mse"])
+    q.compile("sgd", loss="mse")
+    g_and_q, only_g = (through(point, d(g(point)), q(g(point))) for _ in range(2))
+    d_and_q, only_q = (through(image, d(image), q(image)) for _ in range(2))
     x, y = np.ones((4, 2), "float32"), np.ones((4, 1), "float32")
     parts = [layer.kernel for layer in (g.layers[-1], shared, d.layers[-1], q.layers[-1])]
 
@@ -75,9 +82,17 @@ def test_train_only_trains_one_network_or_several(monkeypatch):
 
     for _ in range(2):
         assert who_moves(d, d, y) == [False, True, True, False]
-        assert who_moves([g, q], composite, [y, y]) == [True, True, False, True]
+        assert who_moves([g, q], g_and_q, [y, y]) == [True, True, False, True]
+        assert who_moves([d, q], d_and_q, [y, y]) == [False, True, True, True]
+        assert who_moves(q, q, y) == [False, True, False, True]
+        assert who_moves(g, only_g, [y, y]) == [True, False, False, False]
+        assert who_moves(q, only_q, [y, y]) == [False, True, False, True]
     with pytest.raises(ValueError, match="q_net is not among the networks"):
-        train_only([g, q], (g, d), composite, x, [y, y])
+        train_only([g, q], (g, d), g_and_q, x, [y, y])
+    with pytest.raises(ValueError, match="has trained other networks before"):  # TensorFlow would train these again
+        train_only(g, players, g_and_q, x, [y, y])
+    g_and_q.compile("sgd", loss=["mse", "mse"])
+    assert who_moves(g, g_and_q, [y, y]) == [True, False, False, False]
 
 
 # ---- the loop around it ----
@@ -368,6 +383,8 @@ def test_a_notebooks_output_is_overwritten_too(monkeypatch):
 
 def test_short_epochs_flicker_not(monkeypatch):
     assert "\r" not in printed(monkeypatch, Terminal(), 1, n_epochs=3, n_steps=4, seconds=0.01)
+    text = printed(monkeypatch, Terminal(), 1, n_epochs=1, n_steps=40, seconds=0.2)
+    assert 10 < text.count("left") < 16  # two a second at most, of 8 seconds
 
 
 def test_many_losses_make_one_line_with_the_sums_first(monkeypatch):
