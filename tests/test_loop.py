@@ -392,10 +392,12 @@ def test_many_losses_make_one_line_with_the_sums_first(monkeypatch):
         f"g_{direction}_{part}" for direction in ("AtoB", "BtoA") for part in ("identity", "forward_cycle", "loss")
     ]
     (line,) = printed(
-        monkeypatch, io.StringIO(), "auto", 1, logs=dict.fromkeys([*names, "d_loss_real"], 0.5)
+        monkeypatch, io.StringIO(), "auto", 1, logs=dict.fromkeys([*names, "d_loss_real", "acc"], 0.5)
     ).splitlines()
     assert len(line) <= 120 and line.endswith("  ...")
-    assert line.startswith(">epoch 1/1  d_loss_real=0.500  g_AtoB_loss=0.500  g_BtoA_loss=0.500  g_AtoB_identity=0.500")
+    assert line.startswith(
+        ">epoch 1/1  d_loss_real=0.500  g_AtoB_loss=0.500  g_BtoA_loss=0.500  acc=0.500  g_AtoB_ident"
+    )
 
 
 def test_an_interrupted_line_does_not_stay(monkeypatch):
