@@ -191,6 +191,16 @@ def test_the_same_callback_in_two_trainings(tmp_path):
     assert saves(tmp_path) == ["epoch-00002.npz"]
 
 
+def test_an_epoch_that_is_saved_again_is_there(tmp_path):
+    """The first save was put aside by hand, and the same callback trains from the beginning once more."""
+    models = make_gan()
+    save = SaveRun(tmp_path, players(models))
+    train(*models, make_dataset(), LATENT_DIM, 1, 32, save, verbose=0)
+    (tmp_path / "epoch-00001.npz").rename(tmp_path / "first.npz")
+    train(*models, make_dataset(), LATENT_DIM, 1, 32, save, verbose=0)
+    assert saves(tmp_path) == ["epoch-00001.npz", "first.npz"]
+
+
 @pytest.mark.parametrize(("n_epochs", "every", "last"), [(5, 2, 5), (3, 5, 3), (4, 2, 4)])
 def test_every_few_epochs_and_the_last(tmp_path, n_epochs, every, last):
     seen = []
