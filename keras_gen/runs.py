@@ -93,16 +93,15 @@ class SaveRun(keras.callbacks.Callback):
         return max(saves)
 
     def on_train_begin(self, logs=None):
-        self.begun, self.unsaved = False, None
+        self.unsaved = None
 
     def on_epoch_begin(self, epoch, logs=None):
         latest = max(self._saves(), default=0)
-        if not self.begun and latest > epoch:
+        if latest > epoch:
             raise ValueError(
                 f"{self.folder} holds a save of {latest} epochs, which this training, from epoch {epoch} on, would "
                 "replace. Go on with it: initial_epoch=save.restore(). Or take another folder, or delete the file."
             )
-        self.begun = True
 
     def on_epoch_end(self, epoch, logs=None):
         state = self._state(epoch, logs or {})

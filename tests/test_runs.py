@@ -176,11 +176,14 @@ def test_a_new_run_does_not_replace_an_older_one(tmp_path):
 
 
 def test_a_save_of_somebody_else_stays(tmp_path):
-    """Beside the newest one that is restored, and is replaced by its own next save."""
+    """Only what was restored, or written, is replaced by the next save."""
     run(tmp_path, 2)
     (tmp_path / "epoch-00001.npz").write_bytes(b"kept by hand")
     run(tmp_path, 3)
     assert saves(tmp_path) == ["epoch-00001.npz", "epoch-00003.npz"]
+    models = make_gan()  # that are not restored, but go on where other ones were
+    train(*models, make_dataset(), LATENT_DIM, 4, 32, SaveRun(tmp_path, players(models)), 3, verbose=0)
+    assert saves(tmp_path) == ["epoch-00001.npz", "epoch-00003.npz", "epoch-00004.npz"]
 
 
 def test_the_same_callback_in_two_trainings(tmp_path):
