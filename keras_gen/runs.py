@@ -92,9 +92,6 @@ class SaveRun(keras.callbacks.Callback):
         self.path = path
         return max(saves)
 
-    def on_train_begin(self, logs=None):
-        self.unsaved = None
-
     def on_epoch_begin(self, epoch, logs=None):
         latest = max(self._saves(), default=0)
         if latest > epoch:

@@ -84,6 +84,8 @@ def test_a_cyclegan_goes_on_as_if_it_had_never_stopped(tmp_path):
         save = SaveRun(folder, players(models))
         initial_epoch = save.restore()
         restored = state(models)
+        frozen = [layer.name for network in models[:4] for layer in (network, *network.layers) if not layer.trainable]
+        assert not (initial_epoch and frozen)
         callbacks = [save, *callbacks]
         history = train_cyclegan(*models, make_domains(2, 2), 4, 1, callbacks, initial_epoch, verbose=0)
         return models, history, initial_epoch, restored
