@@ -47,5 +47,15 @@ def save_pretrained(model, path):
     """Write a model, its weights as float16, into an npz file that `load_pretrained` reads."""
     config = keras.saving.serialize_keras_object(model)
     config.pop("compile_config", None)  # its loss may be of the script that trained it
+    config = _without_nothing(config)
     weights = {str(i): weight.astype("float16") for i, weight in enumerate(model.get_weights())}
     np.savez(path, config=np.array(json.dumps(config).encode()), **weights)
+
+
+def _without_nothing(config):
+    """Leave out what is None in the layers' settings: newer versions of Keras add such, which older ones refuse."""
+    if isinstance(config, list):
+        return [_without_nothing(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    return {key: _without_nothing(part) for key, part in config.items() if part is not None or key == "registered_name"}

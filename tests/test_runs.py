@@ -216,7 +216,7 @@ def test_every_few_epochs_and_the_last(tmp_path, n_epochs, every, last):
     assert saves(tmp_path) == [f"epoch-{last:05d}.npz"]
 
 
-@pytest.mark.parametrize("how", ["early stopping", "Ctrl-C", "an error"])
+@pytest.mark.parametrize("how", ["early stopping", pytest.param("Ctrl-C", marks=pytest.mark.every_backend), "an error"])
 def test_the_last_whole_epoch_is_saved_however_the_run_ends(tmp_path, how):
     """Ctrl-C in the middle of the fourth epoch: the save is of three, and going on from it is as if never stopped."""
 
