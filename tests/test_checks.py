@@ -119,7 +119,12 @@ def test_a_discriminator_without_accuracy(metrics):
 )
 def test_accuracy_in_every_spelling_of_keras(metrics, monkeypatch):
     monkeypatch.undo()  # steps are taken
-    history = train(*with_metrics(metrics), IMAGES, LATENT_DIM, n_epochs=1, n_batch=8, verbose=0)
+    models = with_metrics(metrics)
+    try:
+        models[1].evaluate(IMAGES, np.ones((16, 1)), verbose=0)
+    except ValueError as error:
+        pytest.skip(f"this Keras does not take it: {error}")
+    history = train(*models, IMAGES, LATENT_DIM, n_epochs=1, n_batch=8, verbose=0)
     assert 0 <= history.history["d_acc_real"][0] <= 1
 
 

@@ -83,8 +83,8 @@ def parameters(model):
 
 def by_hand(g_model, d_model, images, labels, n_classes, n_batch, n_steps):
     """The lecture's loop with slopes derived on paper. Returns the weights of both and each step's curves."""
-    A, c, *E = (np.float64(weight) for weight in parameters(g_model))
-    w, b, *e = (np.float64(weight) for weight in parameters(d_model))
+    A, c, *E = (weight.astype("float64") for weight in parameters(g_model))
+    w, b, *e = (weight.astype("float64") for weight in parameters(d_model))
     d_adam, g_adam, half, curves = Adam(2e-3), Adam(2e-4), n_batch // 2, []
     x_all = images.reshape(len(images), 4)
 
