@@ -34,7 +34,7 @@ def load_pretrained(name="faces_generator"):
     try:
         with np.load(path) as file:
             model = keras.saving.deserialize_keras_object(json.loads(file["config"].item()))
-            model.set_weights([file[str(i)].astype("float32") for i in range(len(model.weights))])
+            model.set_weights([file[str(i)] for i in range(len(model.weights))])
     except Exception as error:  # damaged bytes make NumPy, zipfile, zlib and json raise a dozen kinds
         raise DataUnavailable(
             f"{path.name} is damaged ({type(error).__name__}: {error}). Take the one in the repository's "

@@ -11,7 +11,10 @@ PIXELS = int(np.prod(SHAPE))
 
 def linear_critic(length):
     """A critic with the same slope everywhere, of this length."""
-    critic = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), layers.Dense(1)], name="critic")
+    # Dropout must not act on the penalty: with it the slope would be another at each call.
+    critic = keras.Sequential(
+        [keras.Input(SHAPE), layers.Flatten(), layers.Dropout(0.5), layers.Dense(1)], name="critic"
+    )
     kernel = np.random.default_rng(0).normal(size=(PIXELS, 1))
     critic.set_weights([length * kernel / np.linalg.norm(kernel), np.array([0.3])])
     return critic
@@ -76,6 +79,17 @@ def test_it_trains_the_critic_under_train_on_batch():
         for _ in range(150):
             logs = train_only(critic, [critic], model, [real, fake], [np.zeros((6, 1))] * 2)
         assert np.linalg.norm(critic.get_weights()[0]) == pytest.approx(1, abs=0.05) and logs["loss"] < 0.05
+
+
+@pytest.mark.every_backend
+def test_a_critic_without_a_slope():
+    """There the length has no slope of its own: the penalty is known, and nothing becomes nan."""
+    critic = linear_critic(0.0)
+    model = with_penalty(critic, weight=2.0)
+    model.compile("sgd", loss=["mse", "mse"])
+    logs = train_only(critic, [critic], model, batch(), [np.full((6, 1), 0.3)] * 2)
+    assert logs["loss"] == pytest.approx(2.0, abs=1e-4)
+    assert all(np.isfinite(weight).all() for weight in critic.get_weights())
 
 
 @pytest.mark.every_backend
