@@ -5,6 +5,7 @@ channels)`; floats of another range are converted first, `to_uint8(images, (0, 1
 generated image has no finer shades than a real one.
 """
 
+import contextlib
 import hashlib
 import os
 from typing import NamedTuple
@@ -153,7 +154,8 @@ def _save(path, model, test_accuracy):
             np.savez(file, test_accuracy=test_accuracy, **weights)
         os.replace(part, path)
     except OSError as error:  # a read-only or full disk costs the cache, not the judge
-        part.unlink(missing_ok=True) if part.parent.is_dir() else None
+        with contextlib.suppress(OSError):  # where there is none, nor a folder for it
+            part.unlink()
         print(f"The judge is not kept: {error}.")
 
 

@@ -73,7 +73,8 @@ class SaveRun(keras.callbacks.Callback):
             raise ValueError(f"{path} is damaged ({error}). Delete it, or put a copy in its place.") from error
         variables, names = self._variables(), [network.name for network in self.models]
         shapes = [variable.shape for variable in variables]
-        saved_shapes = [state[f"variable_{i}"].shape for i in range(int(state["n_variables"]))]
+        n_saved = sum(name.startswith("variable_") for name in state)
+        saved_shapes = [state[f"variable_{i}"].shape for i in range(n_saved)]
         if shapes != saved_shapes or (names != saved_names and sorted(names) == sorted(saved_names)):
             raise ValueError(
                 f"{path} was saved with other models, or with these in another order: {', '.join(saved_names)}, in all "
@@ -145,7 +146,6 @@ class SaveRun(keras.callbacks.Callback):
 
     def _state(self, epoch, logs):
         state = {f"variable_{i}": keras.ops.convert_to_numpy(v).copy() for i, v in enumerate(self._variables())}
-        state["n_variables"] = np.array(len(state))
         for key, part in self._parts().items():
             state |= {key + name: value for name, value in part.get_state().items()}
         _, state["random_keys"], *position = np.random.get_state()
