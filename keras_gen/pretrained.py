@@ -10,6 +10,9 @@ from .data import DataUnavailable
 from .data.sets import CHECKOUT
 from .vae import VAE  # noqa: F401  one of the files is of this class: Keras knows it once it is imported
 
+# Settings that newer versions of Keras write although they are at their default, and that older ones refuse.
+NEW_DEFAULTS = {"renorm": False, "renorm_momentum": 0.99}
+
 FOLDER = CHECKOUT / "data" / "pretrained" if CHECKOUT else Path(__file__).resolve().parent / "pretrained_models"
 
 
@@ -17,8 +20,9 @@ def load_pretrained(name="faces_generator"):
     """Load a trained model that comes with the project.
 
     Args:
-        name: "faces_generator", a GAN's generator of the drawn faces: `(n, 100)` to `(n, 32, 32, 3)` in [-1, 1]; or
-            "faces_vae", a VAE of the same faces, 32 latent dimensions, images in [0, 1].
+        name: "faces_generator", a GAN's generator of the drawn faces: `(n, 100)` to `(n, 32, 32, 3)` in [-1, 1];
+            "faces_vae", a VAE of the same faces, 32 latent dimensions, images in [0, 1]; or the network of a judge,
+            "judge_digits", "judge_faces", "judge_mnist" or "judge_cifar10", as `train_judge` makes them.
 
     Returns:
         A `keras.Model`, or a `VAE`, not compiled, in float32 (the file holds float16). Its card is in data/README.md.
@@ -47,15 +51,19 @@ def save_pretrained(model, path):
     """Write a model, its weights as float16, into an npz file that `load_pretrained` reads."""
     config = keras.saving.serialize_keras_object(model)
     config.pop("compile_config", None)  # its loss may be of the script that trained it
-    config = _without_nothing(config)
+    config = _for_older_keras(config)
     weights = {str(i): weight.astype("float16") for i, weight in enumerate(model.get_weights())}
     np.savez(path, config=np.array(json.dumps(config).encode()), **weights)
 
 
-def _without_nothing(config):
-    """Leave out what is None in the layers' settings: newer versions of Keras add such, which older ones refuse."""
+def _for_older_keras(config):
+    """Leave out what is None in the layers' settings, or a new setting's default: older versions of Keras refuse both."""
     if isinstance(config, list):
-        return [_without_nothing(part) for part in config]
+        return [_for_older_keras(part) for part in config]
     if not isinstance(config, dict):
         return config
-    return {key: _without_nothing(part) for key, part in config.items() if part is not None or key == "registered_name"}
+    return {
+        key: _for_older_keras(part)
+        for key, part in config.items()
+        if key == "registered_name" or (part is not None and part != NEW_DEFAULTS.get(key))
+    }

@@ -8,7 +8,7 @@ import pytest
 from judges import cache, colours, data, judge  # noqa: F401  fixtures
 
 from keras_gen import judge as judging
-from keras_gen import judge_features, label_accuracy, predict_labels, train_judge
+from keras_gen import judge_features, label_accuracy, load_dataset, predict_labels, train_judge
 
 
 def test_the_judge_reads_easy_classes(judge, data):
@@ -37,6 +37,32 @@ def test_uint8_and_floats_are_the_same_images(judge, data):
     floats = images.astype("float32") / 127.5 - 1
     np.testing.assert_array_equal(judge_features(judge, images), judge_features(judge, floats))
     assert judge_features(judge, images).shape == (200, 64)
+
+
+@pytest.mark.parametrize(("name", "accuracy"), [("digits", 0.98), ("faces", 0.99)])
+def test_the_judges_of_embedded_sets_come_trained(name, accuracy, monkeypatch, capsys):
+    monkeypatch.setattr(judging, "_fit", lambda *_: pytest.fail("trained"))
+    judge = train_judge(name)
+    assert f"Judge of {name}: right on" in capsys.readouterr().out
+    _, (x_test, y_test) = load_dataset(name)
+    assert accuracy < judge.test_accuracy == np.mean(predict_labels(judge, x_test) == y_test)
+    features = judge_features(judge, x_test[:100])
+    assert features.shape == (100, 64) and features.std() > 0.1
+
+
+@pytest.mark.parametrize(("name", "accuracy"), [("mnist", 0.99), ("cifar10", 0.74)])
+def test_the_judges_of_real_sets_come_trained(name, accuracy, real_data, monkeypatch):
+    monkeypatch.setattr(judging, "_fit", lambda *_: pytest.fail("trained"))
+    assert train_judge(name).test_accuracy > accuracy
+
+
+def test_given_epochs_or_arrays_train_a_judge_of_their_own(monkeypatch, capsys):
+    trained = []
+    monkeypatch.setattr(judging, "_fit", lambda classifier, x, y, epochs: trained.append((len(x), epochs)))
+    train_judge("digits", epochs=2)
+    (x, y), test = load_dataset("digits")
+    train_judge(((x[:500], y[:500]), test))
+    assert trained == [(1437, 2), (500, 10)]
 
 
 def test_a_judge_is_trained_once(judge, data, cache, monkeypatch, capsys):

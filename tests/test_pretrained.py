@@ -1,3 +1,5 @@
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -39,13 +41,40 @@ def test_the_vae_finds_faces_again_and_its_code_says_what_they_are():
 
 def test_the_files_are_small():
     files = sorted(module.FOLDER.iterdir())
-    assert [path.name for path in files] == ["faces_generator.npz", "faces_vae.npz"]
+    judges = [f"judge_{name}.npz" for name in ("cifar10", "digits", "faces", "mnist")]
+    assert [path.name for path in files] == ["faces_generator.npz", "faces_vae.npz", *judges]
+    assert max(path.stat().st_size for path in files if path.name in judges) < 0.5e6
     assert sum(path.stat().st_size for path in files) < 4e6
     for path in files:
         with np.load(path) as arrays:  # no pickle in it
             assert {arrays[name].dtype.kind + str(arrays[name].itemsize) for name in arrays if name != "config"} == {
                 "f2"
             }
+
+
+def settings(config):
+    """All pairs of a setting's name and its value in a model's configuration."""
+    if isinstance(config, dict):
+        yield from config.items()
+    for part in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        yield from settings(part)
+
+
+def test_the_files_hold_no_setting_that_older_versions_of_keras_refuse():
+    for path in module.FOLDER.iterdir():
+        with np.load(path) as file:
+            found = list(settings(json.loads(file["config"].item())))
+        assert [name for name, value in found if value is None and name != "registered_name"] == []
+        assert not {"renorm", "renorm_momentum"} & {name for name, _ in found}
+        assert len(found) > 50
+
+
+def test_a_setting_that_is_not_at_its_default_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "FOLDER", tmp_path)
+    monkeypatch.setitem(module.NEW_DEFAULTS, "momentum", 0.99)
+    model = keras.Sequential([keras.Input((3,)), keras.layers.BatchNormalization(momentum=0.5)])
+    save_pretrained(model, tmp_path / "tiny.npz")
+    assert load_pretrained("tiny").layers[0].momentum == 0.5
 
 
 def loss_of_the_script(y, y_hat):
@@ -69,7 +98,7 @@ def test_saved_and_loaded_it_is_the_same_up_to_rounding(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_loaded(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="'cats' in pretrained; there are: faces_generator, faces_vae"):
+    with pytest.raises(ValueError, match="'cats' in pretrained; there are: faces_generator, faces_vae, judge_"):
         load_pretrained("cats")
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     with pytest.raises(ValueError, match="there are: none"):

@@ -1,8 +1,8 @@
-"""Train the models of drawn faces that come with the project: `python tools/pretrained.py faces_generator|faces_vae`.
+"""Train the models that come with the project: `python tools/pretrained.py judges|faces_generator|faces_vae`.
 
-A model is written into data/pretrained/ anew after each epoch, so that the training may be stopped at any time. In the
-end the scores for its card in data/README.md are printed. Two processor cores need about a minute for an epoch of the
-generator, a quarter of one for the VAE.
+A generator or VAE is written into data/pretrained/ anew after each epoch, so that the training may be stopped at any
+time. In the end the scores for its card in data/README.md are printed. Two processor cores need about a minute for an
+epoch of the generator, a quarter of one for the VAE, and five minutes for the judges, which need MNIST and CIFAR-10.
 """
 
 import sys
@@ -12,10 +12,13 @@ import numpy as np
 from keras import layers, ops
 
 import keras_gen as kg
+from keras_gen.judge import EPOCHS as JUDGE_EPOCHS
 from keras_gen.pretrained import FOLDER, save_pretrained
 
 IMAGES = 30_000  # the first 10,000 are the training images of kg.load_dataset("faces")
 SEED = 1
+
+JUDGES = ("digits", "faces", "mnist", "cifar10")
 
 EPOCHS = 20  # of the generator
 BATCH = 32
@@ -26,6 +29,13 @@ VAE_EPOCHS = 12
 VAE_BATCH = 64
 VAE_RATE = 2e-3
 VAE_WIDTH_OF_PIXEL = 0.1  # the Gaussian around each pixel, as in notebook 02
+
+
+def train_judges():
+    for name in JUDGES:
+        judge = kg.train_judge(name, JUDGE_EPOCHS[name])
+        save_pretrained(judge.model, FOLDER / f"judge_{name}.npz")
+        kg.train_judge(name)  # says what its rounded weights score
 
 
 def define_generator(latent_dim=100, width=WIDTH):
@@ -149,12 +159,15 @@ def score_vae(vae, judge, x_train):
 
 if __name__ == "__main__":
     makers = {"faces_generator": (train_generator, score_generator), "faces_vae": (train_vae, score_vae)}
-    if len(sys.argv) != 2 or sys.argv[1] not in makers:
+    if len(sys.argv) != 2 or sys.argv[1] not in ("judges", *makers):
         sys.exit(__doc__)
-    train_it, score_it = makers[sys.argv[1]]
-    keras.utils.set_random_seed(SEED)
-    x_train = kg.draw_faces(kg.sample_face_attributes(IMAGES, seed=1))
-    judge = kg.train_judge("faces")
     FOLDER.mkdir(exist_ok=True)
-    train_it(judge, x_train)
-    score_it(kg.load_pretrained(sys.argv[1]), judge, x_train)
+    if sys.argv[1] == "judges":
+        train_judges()
+    else:
+        train_it, score_it = makers[sys.argv[1]]
+        keras.utils.set_random_seed(SEED)
+        x_train = kg.draw_faces(kg.sample_face_attributes(IMAGES, seed=1))
+        judge = kg.train_judge("faces")
+        train_it(judge, x_train)
+        score_it(kg.load_pretrained(sys.argv[1]), judge, x_train)
