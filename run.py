@@ -15,17 +15,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 ON_WINDOWS = os.name == "nt"
 PYTEST = ["-m", "pytest"]
-NOTEBOOKS = ["--nbmake", "--nbmake-timeout=300", "--nbmake-kernel=python3"]
-TOOL_TESTS = ["test_notebooks.py", "test_project.py", "test_run.py"]  # they say nothing about old versions of Keras
+# These say nothing about other versions and backends.
+TOOL_TESTS = ["test_colab.py", "test_notebooks.py", "test_project.py", "test_quick.py", "test_run.py"]
 
 HELP = """\
 keras_gen: generative models with Keras 3.   python run.py TASK
 
-  demo               run every notebook quickly (six minutes), pictures go to build/demo/
+  demo [03 ...]      run every notebook quickly, or those named; pictures go to build/demo/
   lab                open the notebooks in JupyterLab
+  colab              write notebooks that bring the module along into build/colab/: upload one to Colab or Kaggle
   test [...]         run the tests and every notebook; arguments go to pytest: test -k gan
   test --floor       the unit tests with the oldest supported Keras and TensorFlow
-  test --colab       the notebooks, quickly, with Colab's versions of Keras, TensorFlow, NumPy, Matplotlib
+  test --jax         the tests of every backend on JAX, where TensorFlow is not installed; --torch: on PyTorch
+  test --colab       the notebooks of `colab`, quickly, with Colab's versions of Keras, TensorFlow, NumPy, Matplotlib
   test --browser     run every notebook in JupyterLab, look at every page of the site; needs Chromium
   bench [...]        measure training steps: against hand-written ones, and the memory of CycleGAN
 
@@ -43,7 +45,8 @@ The first task installs everything into .venv: about 800 MB to download, a few m
 TASKS = {
     "demo": ["tools/notebooks.py", "demo"],
     "lab": ["-m", "jupyterlab", "--LabApp.default_url=/lab/tree/notebooks"],
-    "test": [*PYTEST, *NOTEBOOKS],
+    "colab": ["tools/colab.py"],
+    "test": PYTEST,
     "bench": ["benchmarks/bench.py"],
     "publish": ["tools/notebooks.py", "publish"],
     "student": ["tools/student.py"],
@@ -52,22 +55,26 @@ TASKS = {
     "readme": ["tools/notebooks.py", "readme"],
 }
 
-LOCKED = [["-r", "requirements.lock"], ["-e", ".", "--no-deps"]]
+ITSELF = ["-e", ".", "--no-deps"]
+
+LOCKED = [["-r", "requirements.lock"], ITSELF]
 FLOOR = [  # wheels only: a floor without a wheel for this Python gives way to the first version that has one
     ["--resolution", "lowest-direct", "--only-binary", ":all:", "-r", "pyproject.toml", "--extra", "test"],
-    ["-e", ".", "--no-deps"],
+    ITSELF,
 ]
-
-
+ANY_BACKEND = ["keras", "numpy", "scipy", "matplotlib", "scikit-learn", "pillow", "pytest", "nbclient"]
+JAX = [["-c", "requirements.lock", *ANY_BACKEND, "jax"], ITSELF]
+TORCH = [["-c", "requirements.lock", *ANY_BACKEND], ["pip", "torch==2.13.0"], ITSELF]
 COLAB_PINS = ["keras==3.13.2", "tensorflow==2.20.0", "numpy==2.1.3", "matplotlib==3.10.0", "ipywidgets==7.7.1"]
-COLAB = [
-    [*COLAB_PINS, "-r", "pyproject.toml", "--extra", "notebooks", "--extra", "test"],
-    ["-e", ".", "--no-deps"],
-]
+NOTEBOOK_TOOLS = ["-r", "pyproject.toml", "--extra", "notebooks", "--extra", "test", "pip", "setuptools>=77"]
+COLAB = [[*COLAB_PINS, *NOTEBOOK_TOOLS]]  # without keras_gen, which each notebook of `run.py colab` brings along
 BROWSER = [*LOCKED, ["-r", "pyproject.toml", "--extra", "browser"]]
+UNITS = [*PYTEST, "--disable-warnings", *(f"--ignore=tests/{name}" for name in TOOL_TESTS)]
 OTHER_TESTS = {  # each in an environment of its own
-    "--floor": (FLOOR, [*PYTEST, "--disable-warnings", *(f"--ignore=tests/{name}" for name in TOOL_TESTS)]),
-    "--colab": (COLAB, [*PYTEST, *NOTEBOOKS, "notebooks"]),
+    "--floor": (FLOOR, UNITS),
+    "--jax": (JAX, [*UNITS, "-m", "every_backend"]),
+    "--torch": (TORCH, [*UNITS, "-m", "every_backend"]),
+    "--colab": (COLAB, [*PYTEST, "tests/on_colab.py"]),
     "--browser": (BROWSER, [*PYTEST, "tests/browser.py"]),
 }
 
@@ -139,7 +146,11 @@ def ready(name, installs):
         stamp.unlink(missing_ok=True)
         uv = make_venv(folder, python, shutil.which("uv") if succeeds("uv", "--version") else None)
         for what in installs:
-            run(uv, "pip", "install", "--python", python, *what)
+            # Compiled now, once: where Python may not write (CI, containers), each kernel would compile Keras anew.
+            if what[0] == "pip":  # torch comes in builds: pip takes the one that the user's own pip settings ask for
+                run(python, "-m", "pip", "install", "--quiet", *what[1:])
+            else:
+                run(uv, "pip", "install", "--python", python, "--compile-bytecode", *what)
     except (subprocess.CalledProcessError, OSError) as error:
         sys.exit(f"The installation stopped: {error}\nWhat was downloaded is kept: check the network and start again.")
     stamp.write_text(fingerprint())
@@ -168,6 +179,8 @@ def main(arguments):
     os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # else one notebook takes the GPU's whole memory
     if task == "test":
         os.environ["KERAS_GEN_QUICK"] = "1"
+    if backend := {".venv-jax": "jax", ".venv-torch": "torch"}.get(environment):
+        os.environ["KERAS_BACKEND"] = backend
     if ON_WINDOWS:
         sys.exit(subprocess.call(command))
     os.execv(command[0], command)  # the task takes over: Ctrl-C, signals and exit status are its own

@@ -57,7 +57,7 @@ def save_pretrained(model, path):
 
 
 def _for_older_keras(config):
-    """Leave out what is None in the layers' settings, or a new setting's default: older versions of Keras refuse both."""
+    """Leave out of the layers' settings what is None, or a new one's default: older versions of Keras refuse both."""
     if isinstance(config, list):
         return [_for_older_keras(part) for part in config]
     if not isinstance(config, dict):

@@ -1,4 +1,4 @@
-"""The rules of the notebooks, and the tools that run and publish them. The notebooks themselves run under nbmake."""
+"""The rules of the notebooks, and the tools that run and publish them. `test_quick.py` runs the notebooks."""
 
 import ast
 import base64
@@ -8,6 +8,7 @@ import re
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 
 import colab
 import matplotlib.pyplot as plt
@@ -48,11 +49,10 @@ def code_lines(cell):
 # ---- what a notebook's source must look like ----
 
 
-def test_title_colab_and_parameters_come_first(notebook, path):
-    title, install, parameters = notebook.cells[:3]
+def test_title_and_parameters_come_first(notebook):
+    """Between them stands Colab's install cell, once the project has a public home: see test_colab.py."""
+    title, parameters = notebook.cells[0], notebook.cells[1 + colab.has_home()]
     assert title.cell_type == "markdown" and title.source.startswith("# ")
-    assert title.source.endswith("\n\n" + colab.badge(path.name)), "run `python run.py links`"
-    assert tags(install) == ["colab"] and install.source == colab.install_cell(), "run `python run.py links`"
     assert [cell.id for cell in notebook.cells if "parameters" in tags(cell)] == [parameters.id]
     assert QUICK_LINE in parameters.source.splitlines()
 
@@ -155,7 +155,8 @@ def test_line_for_readme_is_filled_in_by_the_results(notebook):
 def test_readme_says_which_notebooks_wait(path, monkeypatch):
     for waiting in ([], [path.stem]):
         monkeypatch.setattr(readme, "WAITING", waiting)
-        assert ("to be published again" in readme.row(path)) == bool(waiting)
+        assert (readme.NOTE in readme.with_table("<!-- results: -->\n<!-- end of results -->", [path])) == bool(waiting)
+        assert ("†" in readme.row(path)) == bool(waiting)
 
 
 def test_outputs_are_clean(notebook, path):
@@ -230,6 +231,28 @@ def test_publish_stores_outputs_and_stamp(tmp_path, monkeypatch):
     assert len(notebook.cells) == 5 and not any("execution" in cell.metadata for cell in notebook.cells)
     assert "chatter" in "".join(told), "what is dropped from the notebook is shown to its author"
     assert "take tiny off WAITING" in "".join(told)
+    assert "cell  1 of 4  import os" in told[0] and " left" not in "".join(told)  # it never ran before
+
+
+def test_publish_estimates_what_is_left_from_the_last_time(tmp_path, monkeypatch):
+    path = write(tmp_path / "tiny.ipynb", PARAMETERS, "RESULTS = {'x': 1}")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.metadata.keras_gen = {"seconds": 4000}
+    nbformat.write(notebook, path)
+    clock = iter((0, 155, 4088, 4200))
+    monkeypatch.setattr(tool.time, "perf_counter", lambda: next(clock))
+
+    def execute(notebook, path, quick, at_cell):
+        for number, cell in enumerate(code_cells(notebook), start=1):
+            at_cell(number, 2, cell)
+        return {"results": {}}
+
+    monkeypatch.setattr(tool, "execute", execute)
+    told = []
+    tool.publish(path, commit="abc1234", tell=told.append)
+    first, second = (" ".join(line.split()) for line in told[:2])
+    assert first == "2:35 cell 1 of 2 import os about 64:05 left"
+    assert second == "68:08 cell 2 of 2 RESULTS = {'x': 1}"
 
 
 def test_log_lines_of_tensorflow_are_no_output():
@@ -261,8 +284,11 @@ def test_published_figures_are_small_and_look_the_same():
 def test_publish_leaves_a_failing_notebook_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "BUILD", tmp_path / "build")
     path = write(tmp_path / "tiny.ipynb", PARAMETERS, "print('so far')", "1 / 0", "RESULTS = {}")
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell("Prose", id="prose"))
+    nbformat.write(notebook, path)
     before = path.read_bytes()
-    with pytest.raises(tool.NotebookFailed, match=r"in cell 3:(.|\n)*1 / 0(.|\n)*ZeroDivisionError"):
+    with pytest.raises(tool.NotebookFailed, match=r"in cell 4:(.|\n)*1 / 0(.|\n)*ZeroDivisionError"):
         tool.publish(path, commit="abc1234", tell=lambda text: None)
     assert path.read_bytes() == before
     assert "so far" in (tmp_path / "build/unpublished_tiny.ipynb").read_text(encoding="utf-8")
@@ -274,6 +300,13 @@ def test_a_dead_kernel_is_named(tmp_path):
     with pytest.raises(tool.NotebookFailed, match=r"the kernel died .* in cell 2:\nos._exit"):
         tool.execute(notebook, path, quick=True)
     assert len(notebook.cells) == 4
+
+
+def test_a_cell_that_hangs_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(tool, "CELL_SECONDS", 1)
+    path = write(tmp_path / "tiny.ipynb", PARAMETERS, "import time\ntime.sleep(60)", "RESULTS = {}")
+    with pytest.raises(tool.NotebookFailed, match=r"cell 2 was not done after 1 s:\nimport time"):
+        tool.execute(nbformat.read(path, as_version=4), path, quick=True)
 
 
 def test_publish_asks_for_the_stamp_before_it_runs(tmp_path, monkeypatch):
@@ -324,6 +357,28 @@ def test_demo_runs_quickly_goes_on_after_a_failure_and_extracts_pictures(tmp_pat
     assert good.read_bytes() == before
 
 
+def test_demo_shows_on_a_terminal_where_it_is(tmp_path, monkeypatch, capsys):
+    path = write(tmp_path / "03_slow.ipynb", PARAMETERS, "import time\ntime.sleep(3)", "RESULTS = {'x': 1}")
+    assert tool.demo([path], tmp_path / "demo") == 0
+    assert "\r" not in capsys.readouterr().out  # a file gets finished lines alone
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert tool.demo([path], tmp_path / "demo") == 0
+    out = capsys.readouterr().out
+    lines = [line.rstrip() for line in out.splitlines()]
+    assert any(re.fullmatch(r"03_slow cell 2 of 3, \d+ s", line) for line in lines)
+    assert any(re.fullmatch(r"03_slow +\d+ s  x 1", line) for line in lines)
+    assert " cell " not in out.split("x 1")[1], "it is done and no longer shown as running"
+
+
+def test_demo_runs_the_notebooks_that_are_named():
+    notebooks = [Path(f"notebooks/{name}.ipynb") for name in ("01_autoencoders", "03_dcgan", "04_conditional")]
+    assert tool.chosen([], notebooks) == notebooks
+    assert tool.chosen(["04", "01_autoencoders"], notebooks) == [notebooks[0], notebooks[2]]
+    assert tool.chosen(["/elsewhere/notebooks/03_dcgan.ipynb"], notebooks) == [notebooks[1]]
+    with pytest.raises(SystemExit, match="no notebook 7; there are: 01_autoencoders, 03_dcgan"):
+        tool.chosen(["03", "7"], notebooks)
+
+
 def test_hash_follows_the_code_and_nothing_else(tmp_path):
     code = "def f(x):\n    return f'{x:{3}}' + \"a\"\n\n%matplotlib inline"
     notebook = nbformat.read(write(tmp_path / "tiny.ipynb", PARAMETERS, code), as_version=4)
@@ -334,24 +389,3 @@ def test_hash_follows_the_code_and_nothing_else(tmp_path):
         assert code_hash(changed(notebook, 2, other)) != code_hash(notebook), other
     # one value for all Pythons: computed on 3.11, 3.12 and 3.13
     assert code_hash(notebook) == "c3359c6810b97c94"
-
-
-def test_links_write_the_colab_cells_and_leave_the_hash(tmp_path, monkeypatch):
-    path = write(tmp_path / "tiny.ipynb", PARAMETERS)
-    colab.link(path)
-    first = nbformat.read(path, as_version=4)
-    assert first.cells[0].source == "# Tiny\n\n" + colab.badge("tiny.ipynb")
-    assert first.cells[1].source == colab.install_cell() and tags(first.cells[1]) == ["colab"]
-    parse(first.cells[1])  # valid where IPython's magics are
-
-    home = {"version": "1.2.3", "urls": {"Repository": "https://github.com/somebody/course"}}
-    monkeypatch.setattr(colab, "project", lambda: home)
-    colab.link(path)
-    second = nbformat.read(path, as_version=4)
-    assert len(second.cells) == len(first.cells) and code_hash(second) == code_hash(first)
-    assert "github/somebody/course/blob/main/notebooks/tiny.ipynb)" in second.cells[0].source
-    assert "https://github.com/somebody/course/archive/refs/tags/v1.2.3.tar.gz" in second.cells[1].source
-    readme = "git clone https://github.com/a/b\n[x](https://colab.research.google.com/github/a/b/blob/main/notebooks/n.ipynb)"
-    assert colab.link_readme(readme) == readme.replace("a/b/blob", "somebody/course/blob").replace(
-        "https://github.com/a/b", "https://github.com/somebody/course"
-    )

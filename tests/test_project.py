@@ -16,12 +16,14 @@ import nbformat
 import numpy as np
 import pytest
 import readme
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 import keras_gen
 import notebooks as tool
+import run
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = sorted((ROOT / "keras_gen").rglob("*.py"))
@@ -207,9 +209,13 @@ def test_conda_environment():
 
 def test_ci_runs_what_readme_says():
     assert read(".ci/run").splitlines()[-1].replace("python3", "python") in read("README.md")
-    versions = re.findall(r'"(3\.\d+)"', read(".github/workflows/ci.yml"))
+    workflow = yaml.safe_load(read(".github/workflows/ci.yml"))
+    matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
     supported = SpecifierSet(PROJECT["requires-python"])
-    assert versions == [f"3.{minor}" for minor in range(8, 30) if supported.contains(f"3.{minor}.0")]
+    assert matrix["python"] == [f"3.{minor}" for minor in range(8, 30) if supported.contains(f"3.{minor}.0")]
+    assert all(job["python"] in matrix["python"] for job in matrix["include"])
+    others = workflow["jobs"]["versions"]["strategy"]["matrix"]["which"]
+    assert set(run.OTHER_TESTS) - set(others) == {"--browser"}  # needs a Chromium
 
 
 def test_readme_table_is_that_of_the_stamps():
@@ -268,6 +274,6 @@ def test_no_registry_address():
 
 def test_ruff():
     for task in (["check"], ["format", "--check"]):
-        paths = ["run.py", *(name for name in ("keras_gen", "tools", "tests", "benchmarks") if (ROOT / name).is_dir())]
+        paths = ["run.py", "keras_gen", "tools", "tests", "benchmarks", "examples"]
         ruff = subprocess.run([sys.executable, "-m", "ruff", *task, *paths], cwd=ROOT, capture_output=True, text=True)
         assert ruff.returncode == 0, ruff.stdout + ruff.stderr

@@ -2,7 +2,9 @@
 
 import importlib.util
 import os
+import re
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 import run
 
 VENV_PYTHON = "Scripts/python.exe" if os.name == "nt" else "bin/python"
+UNITS = f"-m pytest --disable-warnings {' '.join(f'--ignore=tests/{name}' for name in run.TOOL_TESTS)}"
 uses_exec = pytest.mark.skipif(os.name == "nt", reason="Windows has no exec")
 
 
@@ -63,6 +66,27 @@ def test_second_start_installs_nothing(machine, capsys):
     machine.clear()
     run.ready(".venv", run.LOCKED)
     assert machine == [] and capsys.readouterr().out == ""
+
+
+def test_what_is_installed_is_compiled_at_once(machine):
+    run.ready(".venv", run.LOCKED)
+    assert all("--compile-bytecode" in command for command in machine if " pip install " in command)
+
+
+def test_torch_comes_by_pip_with_the_users_own_settings(machine):
+    run.ready(".venv", run.TORCH)
+    (command,) = (command for command in machine if "torch" in command)
+    assert command.startswith(f".venv{os.sep}") and " -m pip install --quiet torch==" in command
+
+
+def test_other_backends_do_without_tensorflow_and_nothing_else():
+    project = tomllib.loads((Path(run.__file__).parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    assert needed - {"tensorflow"} == set(run.ANY_BACKEND) - {"pytest", "nbclient"}
+
+
+def test_named_tool_tests_are_there():
+    assert [name for name in run.TOOL_TESTS if not (Path(__file__).parent / name).is_file()] == []
 
 
 @pytest.mark.parametrize("name", ["requirements.lock", "pyproject.toml"])
@@ -126,13 +150,14 @@ def test_debian_without_venv_is_told_what_to_install(machine, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "environment", "expected"),
     [
-        (["test", "-k", "gan"], ".venv", "-m pytest --nbmake --nbmake-timeout=300 --nbmake-kernel=python3 -k gan"),
-        (
-            ["test", "--floor", "-x"],
-            ".venv-floor",
-            f"-m pytest --disable-warnings {' '.join(f'--ignore=tests/{n}' for n in run.TOOL_TESTS)} -x",
-        ),
+        (["test", "-k", "gan"], ".venv", "-m pytest -k gan"),
+        (["test", "--floor", "-x"], ".venv-floor", f"{UNITS} -x"),
+        (["test", "--jax"], ".venv-jax", f"{UNITS} -m every_backend"),
+        (["test", "--torch"], ".venv-torch", f"{UNITS} -m every_backend"),
+        (["test", "--colab", "-k", "03"], ".venv-colab", "-m pytest tests/on_colab.py -k 03"),
         (["test", "--browser"], ".venv-browser", "-m pytest tests/browser.py"),
+        (["colab"], ".venv", "tools/colab.py"),
+        (["demo", "03"], ".venv", "tools/notebooks.py demo 03"),
         (["demo"], ".venv", "tools/notebooks.py demo"),
         (["publish", "nb.ipynb"], ".venv", f"tools/notebooks.py publish {os.path.abspath('nb.ipynb')}"),
         (["bench", "dcgan"], ".venv", "benchmarks/bench.py dcgan"),
@@ -143,8 +168,11 @@ def test_tasks(words, environment, expected, monkeypatch):
     monkeypatch.setattr(run, "ready", lambda name, installs: Path("venv", name, "python"))
     monkeypatch.setattr(run.os, "execv", lambda python, command: started.append(command))
     monkeypatch.setattr(run.os, "chdir", lambda folder: None)
-    monkeypatch.setenv("KERAS_GEN_QUICK", "1")  # put back after the test
+    for name in ("KERAS_GEN_QUICK", "KERAS_BACKEND"):
+        monkeypatch.setenv(name, "as before")  # put back after the test
     run.main(words)
+    assert os.environ["KERAS_GEN_QUICK"] == ("1" if words[0] == "test" else "as before")
+    assert os.environ["KERAS_BACKEND"] == {".venv-jax": "jax", ".venv-torch": "torch"}.get(environment, "as before")
     assert started == [[str(Path("venv", environment, "python")), *expected.split()]]
 
 

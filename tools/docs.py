@@ -64,11 +64,9 @@ def write_pages(folder):
     (folder / "conf.py").write_text(CONF, encoding="utf-8")
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    # The badges are pictures of another host, and the site makes no request to one: a word stands for them.
-    readme = re.sub(r"\[!\[Open in Colab\]\([^)]*\)\]\(([^)]*)\)", r"[Colab](\1)", readme)
     notebooks = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
     for path in (folder / "notebooks").glob("*.ipynb"):
-        badge = colab.badge(path.name)
+        badge = colab.badge(path.name)  # a picture of another host, and the site makes no request to one
         text = path.read_text(encoding="utf-8")
         path.write_text(text.replace(badge, re.sub(r"\[!\[.*?\]\(.*?\)\]", "[Open in Colab]", badge)), encoding="utf-8")
     trees = tree("The course", [f"notebooks/{name}" for name in notebooks])

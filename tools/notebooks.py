@@ -20,20 +20,21 @@ import subprocess
 import sys
 import textwrap
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import colab
 import nbformat
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 BUILD = ROOT / "build"
 STAMP_NAMES = ("DATASET", "SEED", "RESULTS")  # every notebook assigns them; the stamp is made from them
+CELL_SECONDS = 600  # what a cell may take in a quick run; a few are usual, on a slow machine some dozens
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 CHATTER = re.compile(r"^WARNING:tensorflow:.*\n?", re.MULTILINE)  # TensorFlow's log, which IPython shows on stdout
 # Notebooks whose code has changed since they were published: their outputs are still those of the code before. README
@@ -79,14 +80,13 @@ def tree(node):
 
 def parse(cell):
     """The cell's syntax tree; IPython's own lines (%pip, !ls) become calls first."""
-    source = cell.source
-    if "colab" in cell.metadata.get("tags", []):
-        source = re.sub(r"https?://\S+", "ADDRESS", source)
-    return ast.parse(TransformerManager().transform_cell(source))
+    return ast.parse(TransformerManager().transform_cell(cell.source))
 
 
 def code_hash(notebook):
-    return hashlib.sha256(repr([tree(parse(cell)) for cell in code_cells(notebook)]).encode()).hexdigest()[:16]
+    """Of all code but the cell that installs keras_gen, which tools/colab.py writes and takes out."""
+    cells = [cell for cell in code_cells(notebook) if "colab" not in cell.metadata.get("tags", [])]
+    return hashlib.sha256(repr([tree(parse(cell)) for cell in cells]).encode()).hexdigest()[:16]
 
 
 # ---- running ----
@@ -136,18 +136,22 @@ def kernel_environment(quick):
     return environment
 
 
-def execute(notebook, path, quick, tell=lambda text: None):
-    """Run the cells of `notebook`, which came from `path`, in that folder; return `facts`. Raises NotebookFailed."""
+def execute(notebook, path, quick, at_cell=lambda number, of, cell: None):
+    """Run the cells of `notebook`, which came from `path`, in that folder; return `facts`. Raises NotebookFailed.
+
+    `at_cell` is called before each code cell, with its number and how many there are.
+    """
     BUILD.mkdir(exist_ok=True)
     kernel_log = BUILD / f"{path.stem}.log"  # what TensorFlow says at its start, and a crash's last words
-    code = "\n".join(cell.source for cell in code_cells(notebook))
+    cells = code_cells(notebook)
+    code = "\n".join(cell.source for cell in cells)
     if missing := [name for name in STAMP_NAMES if not re.search(rf"^{name}\b.*=", code, re.MULTILINE)]:
         raise NotebookFailed(
             f"no cell assigns {' or '.join(missing)}: the stamp is made from {', '.join(STAMP_NAMES)}."
         )
     client = NotebookClient(
         notebook,
-        timeout=None,  # a full run may take hours
+        timeout=CELL_SECONDS if quick else None,  # a full run may take hours
         kernel_name="python3",
         record_timing=False,
         coalesce_streams=True,
@@ -161,15 +165,15 @@ def execute(notebook, path, quick, tell=lambda text: None):
             kernel_log.open("w") as log,
             client.setup_kernel(env=kernel_environment(quick), stderr=log),
         ):
-            for index, cell in enumerate(notebook.cells[:-1]):
-                if cell.cell_type == "code":
-                    tell(f"[{index:3}] {first_line(cell)[:70]:70} ")
-                    start = time.perf_counter()
-                    client.execute_cell(cell, index)
-                    tell(f"{time.perf_counter() - start:7.1f} s\n")
+            for number, cell in enumerate(cells, start=1):
+                at_cell(number, len(cells), cell)
+                index = notebook.cells.index(cell)
+                client.execute_cell(cell, index)
             client.execute_cell(probe, len(notebook.cells) - 1)
     except CellExecutionError as error:
         raise NotebookFailed(f"in cell {index}:\n{re.sub(COLOURS, '', str(error))}") from None
+    except CellTimeoutError:
+        raise NotebookFailed(f"cell {index} was not done after {CELL_SECONDS} s:\n{cell.source}") from None
     except DeadKernelError:
         words = f"the kernel died (out of memory? see {kernel_log}) in cell {index}:\n{cell.source}"
         raise NotebookFailed(words) from None
@@ -215,25 +219,37 @@ def with_small_pictures(outputs):
     return outputs
 
 
+def minutes(seconds):
+    """Seconds as "12:05"."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
 def publish(path, commit=None, tell=lambda text: print(text, end="", flush=True)):
     """Run a notebook in full and store outputs and stamp in it; a failed run leaves the file as it was."""
     path = Path(path).resolve()
     notebook = nbformat.read(path, as_version=4)
     commit = commit or os.environ.get("KERAS_GEN_COMMIT") or last_commit()
     aside = BUILD / f"unpublished_{path.name}"  # a long run that cannot be published is worth a look
-    start = time.perf_counter()
+    start, last_time = time.perf_counter(), notebook.metadata.get("keras_gen", {}).get("seconds", 0)
+
+    def at_cell(number, of, cell):
+        passed = time.perf_counter() - start
+        left = f"about {minutes(last_time - passed)} left" if last_time > passed else ""
+        tell(f"{minutes(passed):>6}  cell {number:2} of {of}  {first_line(cell)[:60]:60}  {left}\n")
+
     try:
-        known = execute(notebook, path, quick=False, tell=tell)
+        known = execute(notebook, path, False, at_cell)
     except NotebookFailed as error:
         nbformat.write(notebook, aside)
         raise NotebookFailed(f"{error}\nWhat ran is in {aside}.") from None
     seconds = time.perf_counter() - start
 
     current = nbformat.read(path, as_version=4)  # its prose may have been edited while the cells ran
-    if code_hash(current) != code_hash(notebook):
+    cells = code_cells(current)
+    if code_hash(current) != code_hash(notebook) or len(cells) != len(code_cells(notebook)):  # Colab's cell may come
         nbformat.write(notebook, aside)
         raise NotebookFailed(f"the code changed while it ran; the executed copy is {aside}.")
-    for cell, executed in zip(code_cells(current), code_cells(notebook), strict=True):
+    for cell, executed in zip(cells, code_cells(notebook), strict=True):
         for warning in (output for output in executed.outputs if output.get("name") == "stderr"):
             tell(textwrap.indent(f"dropped from '{first_line(cell)}':\n{warning.text}", "  stderr: "))
         cell.outputs = with_small_pictures(without_chatter(executed.outputs))
@@ -281,37 +297,69 @@ def save_pictures(notebook, folder):
 
 
 def demo(notebooks, folder):
-    """Run the notebooks quickly, one line each; copies and pictures go to `folder`. Returns how many failed."""
+    """Run notebooks quickly, two at a time, a line each; copies and pictures go to `folder`. Returns how many failed.
+
+    On a terminal the last line shows where the running ones are.
+    """
     shutil.rmtree(folder, ignore_errors=True)
+    running = {}  # notebook -> where it is, and since when
 
     def run(path):
         notebook, pictures, start = nbformat.read(path, as_version=4), folder / path.stem, time.perf_counter()
         pictures.mkdir(parents=True)
-        broken = False
+        failed = False
         try:
-            outcome = summary(execute(notebook, path, quick=True)["results"])
+            known = execute(
+                notebook,
+                path,
+                True,
+                lambda number, of, _: running.update({path.stem: (f"cell {number} of {of}", start)}),
+            )
+            outcome = summary(known["results"])
         except NotebookFailed as error:
-            broken, outcome = True, f"FAILED {error}"
+            failed, outcome = True, f"FAILED {error}"
+        running.pop(path.stem, None)
         nbformat.write(notebook, folder / path.name)
         save_pictures(notebook, pictures)
-        print(f"{path.stem:22}{time.perf_counter() - start:5.0f} s  {outcome}", flush=True)
-        return broken
+        return failed, f"{path.stem:22}{time.perf_counter() - start:5.0f} s  {outcome}"
+
+    def status():
+        now = time.perf_counter()
+        return " | ".join(f"{name} {place}, {now - start:.0f} s" for name, (place, start) in list(running.items()))
 
     # Two at a time: such small networks keep little more than one processor core busy.
-    pool = ThreadPoolExecutor(2)
+    pool, count = ThreadPoolExecutor(2), 0
+    waiting = {pool.submit(run, path) for path in notebooks}
     try:
-        failed = sum(pool.map(run, notebooks))
+        while waiting:
+            done, waiting = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
+            width = shutil.get_terminal_size().columns - 1
+            for failed, line in (future.result() for future in done):
+                count += failed
+                print(f"\r{line:{width}}" if sys.stdout.isatty() else line, flush=True)
+            if sys.stdout.isatty():
+                print(f"\r{status()[:width]:{width}}", end="", flush=True)
     except KeyboardInterrupt:
         print("\nStopped.", flush=True)
         os._exit(130)  # else Python waits until the running notebooks are done; kernels end with their parent
-    print(f"\n{len(notebooks) - failed} of {len(notebooks)} notebooks ran. Open them, and their pictures, in {folder}")
-    return failed
+    print(f"\n{len(notebooks) - count} of {len(notebooks)} notebooks ran. Open them, and their pictures, in {folder}")
+    return count
+
+
+def chosen(names, notebooks):
+    """The notebooks that these names mean: "03", "03_dcgan_cifar10" or a path; all where there is none."""
+    beginnings = [Path(name).name.removesuffix(".ipynb") for name in names] or [""]
+    if unknown := [start for start in beginnings if not any(path.stem.startswith(start) for path in notebooks)]:
+        there = ", ".join(path.stem for path in notebooks)
+        sys.exit(f"There is no notebook {', '.join(unknown)}; there are: {there}.")
+    return [path for path in notebooks if path.stem.startswith(tuple(beginnings))]
 
 
 def main(arguments):
     parser = argparse.ArgumentParser(description="Run, publish and link the notebooks.")
     tasks = parser.add_subparsers(dest="task", required=True)
-    tasks.add_parser("demo", help="run every notebook quickly")
+    showing = tasks.add_parser("demo", help="run notebooks quickly")
+    showing.add_argument("notebook", nargs="*", help="such as 03; all where none is named")
     tasks.add_parser("links", help="write the public address into the notebooks and README")
     tasks.add_parser("readme", help="write README's table and pictures from the published notebooks")
     publishing = tasks.add_parser("publish", help="run notebooks in full and store their outputs")
@@ -320,7 +368,7 @@ def main(arguments):
     options = parser.parse_args(arguments)
     notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
     if options.task == "demo":
-        return 1 if demo(notebooks, BUILD / "demo") else 0
+        return 1 if demo(chosen(options.notebook, notebooks), BUILD / "demo") else 0
     if options.task == "links":
         for path in notebooks:
             colab.link(path)

@@ -1,4 +1,4 @@
-"""README's table of notebooks and its pictures, written from what the published notebooks hold.
+"""README's tables of notebooks and its pictures, written from what the published notebooks hold.
 
 What README says of a notebook's results stands in its metadata, `readme.result`: a format string that is filled in with
 the stamp's `results`. `python run.py readme` calls this file; a test holds README and stamps together.
@@ -8,7 +8,6 @@ import base64
 import re
 from pathlib import Path
 
-import colab
 import nbformat
 import numpy as np
 from PIL import Image
@@ -19,6 +18,10 @@ from notebooks import WAITING
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "pictures"
 TABLE = re.compile(r"(<!-- results:.*?-->\n).*?(<!-- end of results -->)", re.DOTALL)
+# By the number of the notebook that a part begins with.
+PARTS = {"01": "I. From autoencoders to CycleGAN", "07": "II. More of GANs"}
+HEAD = "| | notebook | result | full run |\n|---|---|---|---|\n"
+NOTE = "† the code has changed since: to be published again."
 
 
 def row(path):
@@ -26,20 +29,22 @@ def row(path):
     notebook = nbformat.read(path, as_version=4)
     stamp = notebook.metadata.keras_gen
     title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
-    made = f"{stamp.data_set}, {stamp.seconds / 60:.0f} min, {stamp.device}"
-    if path.stem in WAITING:
-        made += "; to be published again with the code as it is now"
     picture = f"[![{title}](pictures/{path.stem}.jpg)](notebooks/{path.name})"
     result = notebook.metadata.readme.result.format(**stamp.results)
-    link = f"[{path.stem}](notebooks/{path.name})<br>{title}"
-    return f"| {link} | {picture} | {made} | {result} | {colab.badge(path.name)} |"
+    made = f"{stamp.data_set}, {stamp.seconds / 60:.0f} min on {stamp.device.split(' on ')[1]}"
+    waits = " †" if path.stem in WAITING else ""
+    return f"| {picture} | [{path.stem}](notebooks/{path.name})<br>{title} | {result} | {made}{waits} |"
 
 
 def with_table(text, paths):
-    """README's text with the table of these notebooks."""
-    head = "| notebook | result | made with | score | |\n|---|---|---|---|---|\n"
-    rows = "".join(row(path) + "\n" for path in paths)
-    return TABLE.sub(lambda match: match[1] + "\n" + head + rows + "\n" + match[2], text)
+    """README's text with the tables of these notebooks, one a part."""
+    lines = []
+    for path in paths:
+        if part := PARTS.get(path.stem[:2]):
+            lines += [f"\n### {part}\n\n{HEAD}"]
+        lines += [row(path) + "\n"]
+    note = f"\n{NOTE}\n" if any(path.stem in WAITING for path in paths) else ""
+    return TABLE.sub(lambda match: match[1] + "".join(lines) + note + "\n" + match[2], text)
 
 
 def write_pictures(paths):
