@@ -294,6 +294,13 @@ def test_publish_leaves_a_failing_notebook_alone(tmp_path, monkeypatch):
     assert "so far" in (tmp_path / "build/unpublished_tiny.ipynb").read_text(encoding="utf-8")
 
 
+def test_waiting_threads_of_a_kernel_sleep(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert tool.kernel_environment(quick=False)["OMP_WAIT_POLICY"] == "PASSIVE"
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert tool.kernel_environment(quick=True)["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
 def test_a_dead_kernel_is_named(tmp_path):
     path = write(tmp_path / "tiny.ipynb", PARAMETERS, "os._exit(1)", "RESULTS = {}")
     notebook = nbformat.read(path, as_version=4)

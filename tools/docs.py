@@ -56,7 +56,7 @@ def write_pages(folder):
     """The site's source: the repository's own pages, in the same places, so that their links hold."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for name in ("notebooks", "pictures"):
+    for name in ("notebooks", "pictures", "examples"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".*"))
     (folder / "data").mkdir()
     shutil.copy(ROOT / "data" / "README.md", folder / "data")

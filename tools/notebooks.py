@@ -130,6 +130,7 @@ def kernel_environment(quick):
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+    environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to the other notebook
     if quick:
         environment["KERAS_GEN_QUICK"] = "1"
         environment.pop("KERAS_GEN_DATA", None)
