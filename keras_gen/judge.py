@@ -187,7 +187,7 @@ def judge_features(judge, images):
     Raises:
         ValueError: images of another shape or range, or none.
     """
-    return _ask(judge, images)[0].astype(np.float64)
+    return ask(judge, images)[0].astype(np.float64)
 
 
 def predict_labels(judge, images):
@@ -202,10 +202,11 @@ def predict_labels(judge, images):
     Raises:
         ValueError: as in `judge_features`.
     """
-    return _ask(judge, images)[1].argmax(axis=1)
+    return ask(judge, images)[1].argmax(axis=1)
 
 
-def _ask(judge, images):
+def ask(judge, images):
+    """The judge's features `(n, 64)` and class logits `(n, n_classes)` of images."""
     images = checked(images, "images", judge.model.input_shape[1:])
     return judge.model.predict(images, batch_size=256, verbose=0)
 

@@ -5,10 +5,11 @@ converted first, `to_uint8(images, (0, 1))`.
 """
 
 import numpy as np
+from scipy.special import softmax
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
-from .judge import checked, checked_labels, judge_features, predict_labels
+from .judge import ask, checked, checked_labels, judge_features, predict_labels
 
 
 def label_accuracy(judge, images, labels):
@@ -131,6 +132,24 @@ def mode_coverage(judge, images, real_labels):
     with np.errstate(divide="ignore"):
         kl = np.sum(shares[present] * np.log(shares[present] / real[present]))
     return {"classes": int(hit.sum()), "of": int((real > 0).sum()), "kl": max(0.0, float(kl)), "shares": shares}
+
+
+def confident_share(judge, images, p=0.9):
+    """Compute the share of images that the judge gives to one class, whichever, with a probability above `p`.
+
+    It does not notice missing variety, and real images do not reach 1: give theirs beside it.
+
+    Args:
+        judge, images: as in `judge_features`.
+        p: a probability, 0 to 1.
+
+    Returns:
+        A float in [0, 1].
+
+    Raises:
+        ValueError: as in `judge_features`.
+    """
+    return float(np.mean(softmax(ask(judge, images)[1], axis=1).max(axis=1) > p))
 
 
 def precision_recall(real, fake, k=3):

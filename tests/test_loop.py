@@ -52,6 +52,52 @@ def test_loss_is_that_of_its_own_batch():
 
 
 @pytest.mark.every_backend
+def test_first_step_is_traced_once_and_learns_what_keras_learns():
+    """On TensorFlow a step that creates variables is traced twice; ours is not, and counts, draws, learns the same."""
+
+    class CountingAdam(keras.optimizers.Adam):
+        calls = 0
+
+        def apply_gradients(self, grads_and_vars):
+            CountingAdam.calls += 1
+            return super().apply_gradients(grads_and_vars)
+
+    class Noise(keras.layers.Layer):
+        """Draws in inference too, unlike Keras's GaussianNoise."""
+
+        def __init__(self):
+            super().__init__()
+            self.seed_generator = keras.random.SeedGenerator(5)
+
+        def call(self, x):
+            return x + keras.random.normal(keras.ops.shape(x), seed=self.seed_generator)
+
+    def build():
+        keras.utils.set_random_seed(3)
+        x = image = keras.Input((8,))
+        for layer in (keras.layers.Dense(6), keras.layers.BatchNormalization(), Noise(), keras.layers.Dropout(0.3)):
+            x = layer(x)
+        answers = [keras.layers.Dense(3, name="a")(x), keras.layers.Dense(1, activation="sigmoid", name="b")(x)]
+        model = keras.Model(image, answers)
+        losses, metrics = ["mse", "binary_crossentropy"], [["mae"], ["accuracy"]]
+        model.compile(CountingAdam(0.01, use_ema=True), loss=losses, loss_weights=[1.0, 0.5], metrics=metrics)
+        return model
+
+    x = np.random.default_rng(0).normal(size=(16, 8)).astype("float32")
+    y = [x[:, :3], (x[:, :1] > 0).astype("float32")]
+    ours, keras_own = build(), build()
+    for _ in range(3):
+        logs = train_step(ours, x, y)
+        if keras.config.backend() == "tensorflow":
+            assert CountingAdam.calls == 1
+        keras_own.reset_metrics()
+        expected = keras_own.train_on_batch(x, y, return_dict=True)
+        assert logs == {name: pytest.approx(float(value), rel=1e-6) for name, value in expected.items()}
+        CountingAdam.calls = 1  # the second model counted too
+    assert equal(weights(ours), weights(keras_own))
+
+
+@pytest.mark.every_backend
 def test_train_only_trains_one_network_or_several(monkeypatch):
     """Three players, two of which share a layer: who learns is what the call says, whatever was called before."""
     shared = keras.layers.Dense(3, name="shared")

@@ -1,5 +1,6 @@
 """Each score first reproduces a value that is known: closed forms, SciPy, plain NumPy, data with a known answer."""
 
+import keras
 import numpy as np
 import pytest
 import scipy.linalg
@@ -8,6 +9,7 @@ from judges import cache, data, judge, quadrants  # noqa: F401  fixtures
 from keras_gen import (
     Judge,
     attribute_accuracy,
+    confident_share,
     feature_distance,
     frechet_distance,
     judge_features,
@@ -102,6 +104,18 @@ def test_feature_distance_has_a_floor_and_a_ceiling(judge, data):
     assert floor == frechet_distance(*features)
     with pytest.raises(ValueError, match="65 images or more a side; given: 200 and 64"):
         feature_distance(judge, x_test, x_train[:64])
+
+
+def test_confident_share_is_the_softmax_of_the_judges_answers():
+    """Images of one pixel whose three channels are the logits: a gap g between one and the two others has p known."""
+    image = keras.Input((1, 1, 3), dtype="uint8")
+    logits = keras.layers.Flatten()(keras.layers.Rescaling(0.1)(image))
+    judge = Judge(keras.Model(image, [logits, logits]), "pixels", 0)
+    gaps = np.array([0.0, 1.0, 2.8, 3.0, 5.0])  # p > 0.9 from log(18) = 2.89 on
+    images = np.zeros((5, 1, 1, 3), np.uint8)
+    images[range(5), 0, 0, [0, 1, 2, 0, 1]] = 10 * gaps
+    assert confident_share(judge, images) == 0.4
+    assert confident_share(judge, images, p=np.e / (np.e + 2) - 1e-3) == 0.8
 
 
 def test_mode_coverage_of_known_histograms(judge, data):
