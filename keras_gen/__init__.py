@@ -55,6 +55,6 @@ from .plots import (
 )
 from .pretrained import load_pretrained
 from .runs import SaveRun
-from .vae import VAE, Sampling, binarize, define_vae, elbo, iwae_bound, reconstruction_loss
+from .vae import VAE, Couplings, Sampling, binarize, define_vae, elbo, iwae_bound, reconstruction_loss
 
 __all__ = sorted(name for name, value in vars().items() if name[0] != "_" and not isinstance(value, types.ModuleType))

@@ -8,7 +8,10 @@
 Everything is counted in nats per image: summed over pixels or latent dimensions, averaged over the batch. A mean over
 pixels instead would make the KL hundreds of times too strong, and the encoder would ignore the image.
 
-Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; Burda et al. 2015, "Importance Weighted Autoencoders".
+The prior is N(0, I), or is learned: `define_vae(encoder, decoder, prior=Couplings())`.
+
+Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; Burda et al. 2015, "Importance Weighted Autoencoders";
+Dinh et al. 2017, "Density estimation using Real NVP".
 """
 
 import keras
@@ -20,48 +23,128 @@ from .images import TOLERANCE, checked_images, to_numpy
 PAIRS_AT_ONCE = 1_000  # (image, sample) pairs decoded together: some ten MB with a small convolutional decoder
 
 
+def normal_logpdf(z):
+    """Compute log N(z; 0, I) of each row of `(n, latent_dim)`; a float32 tensor `(n,)`."""
+    return -0.5 * ops.sum(ops.square(z) + np.log(2 * np.pi), axis=-1)
+
+
+@keras.saving.register_keras_serializable("keras_gen")
+class Couplings(keras.layers.Layer):
+    """A learned prior: z `(n, latent_dim)` -> log p(z) `(n,)`, in nats; z is noise u ~ N(0, I), bent by couplings.
+
+    On the way from z to u each affine coupling scales and shifts the second part by what a small network makes of the
+    first, and swaps the two; log p(z) = log N(u; 0, I) + log |det du/dz|, and the determinant is the product of the
+    scales. Untrained ones change nothing but the order: p(z) = N(z; 0, I). `inverse` goes from u to z, the way to draw.
+
+    Args:
+        n_couplings: how many; with two, each dimension has been moved once.
+        width: units in each of the two hidden layers of a network.
+
+    Raises:
+        ValueError: where z has a single dimension.
+    """
+
+    def __init__(self, n_couplings=8, width=128, **kwargs):
+        super().__init__(**kwargs)
+        self.n_couplings, self.width = n_couplings, width
+
+    def build(self, z_shape):
+        self.latent_dim = z_shape[-1]
+        self.half = self.latent_dim // 2
+        if self.half == 0:
+            raise ValueError("A coupling moves one part of z by the other: it needs two latent dimensions or more.")
+        self.networks = []
+        for _ in range(self.n_couplings):
+            hidden = [keras.layers.Dense(self.width, activation="gelu") for _ in range(2)]
+            shift_and_log_scale = keras.layers.Dense(2 * (self.latent_dim - self.half), kernel_initializer="zeros")
+            self.networks.append(keras.Sequential([*hidden, shift_and_log_scale]))
+            self.networks[-1].build((None, self.half))
+
+    def call(self, z):
+        log_det = 0.0
+        for network in self.networks:
+            a, b = z[:, : self.half], z[:, self.half :]
+            shift, log_scale = self._shift_and_log_scale(network, a)
+            z = ops.concatenate([b * ops.exp(log_scale) + shift, a], axis=-1)
+            log_det = log_det + ops.sum(log_scale, axis=-1)
+        return normal_logpdf(z) + log_det
+
+    def inverse(self, u):
+        """Turn noise from N(0, I) `(n, latent_dim)` into z drawn from p(z): a float32 array of the same shape."""
+        z = ops.convert_to_tensor(u, "float32")
+        for network in reversed(self.networks):
+            b, a = z[:, : self.latent_dim - self.half], z[:, self.latent_dim - self.half :]
+            shift, log_scale = self._shift_and_log_scale(network, a)
+            z = ops.concatenate([a, (b - shift) * ops.exp(-log_scale)], axis=-1)
+        return ops.convert_to_numpy(z)
+
+    def _shift_and_log_scale(self, network, a):
+        shift, log_scale = ops.split(network(a), 2, axis=-1)
+        return shift, 2 * ops.tanh(log_scale / 2)  # a scale of e^2 at most: nothing overflows in the first steps
+
+    def compute_output_shape(self, z_shape):
+        return z_shape[:1]
+
+    def get_config(self):
+        return {**super().get_config(), "n_couplings": self.n_couplings, "width": self.width}
+
+
 @keras.saving.register_keras_serializable("keras_gen")
 class Sampling(keras.layers.Layer):
     """[z_mean, z_log_var] -> z, drawn from q(z|x) = N(z_mean, exp(z_log_var)); all are `(n, latent_dim)`.
 
     While training, z = z_mean + sigma * noise (the reparametrisation trick: the noise carries no weights, so the
-    gradient reaches mean and variance); otherwise z = z_mean. Each call adds the loss `beta * KL(q(z|x) || N(0, I))`,
-    in nats, summed over latent dimensions and averaged over the batch. The last call's KL, without beta, stays readable
-    as `kl`.
+    gradient reaches mean and variance); otherwise z = z_mean. Each call adds the loss `beta * KL(q(z|x) || p(z))`,
+    in nats, summed over latent dimensions and averaged over the batch: in closed form for N(0, I), else estimated from
+    the draw. The last call's KL, without beta, stays readable as `kl`.
 
     Args:
         beta: weight of the KL term, 0 or more. It can be changed between epochs, for a KL that is phased in:
             `vae.sampling.beta.assign(0.1)`.
+        prior: None for N(0, I), or a layer z `(n, latent_dim)` -> log p(z) `(n,)`, as `Couplings`.
 
     Raises:
         ValueError: where `beta` is below 0 or nan.
     """
 
-    def __init__(self, beta=1.0, **kwargs):
+    def __init__(self, beta=1.0, prior=None, **kwargs):
         super().__init__(**kwargs)
         if not beta >= 0:
             raise ValueError(f"beta is {beta}, but the weight of the KL term must be 0 or more; 1 is the plain VAE.")
+        self.prior = prior
         self.seed_generator = keras.random.SeedGenerator()
         # Weights and not Python numbers: compiled functions see a changed beta, and hand the KL out on every backend.
         self.beta = self.add_weight(name="beta", initializer=keras.initializers.Constant(beta), trainable=False)
         self.kl = self.add_weight(name="kl", initializer="zeros", trainable=False)
 
+    def build(self, input_shape):
+        if self.prior is not None and not self.prior.built:  # one that was loaded, or used before, is
+            self.prior.build(input_shape[0])
+
     def call(self, inputs, training=False):
         z_mean, z_log_var = inputs
-        kl = 0.5 * ops.sum(ops.square(z_mean) + ops.exp(z_log_var) - 1.0 - z_log_var, axis=-1)
+        if training or self.prior is not None:
+            noise = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=self.seed_generator)
+            z = z_mean + ops.exp(0.5 * z_log_var) * noise
+        if self.prior is None:
+            kl = 0.5 * ops.sum(ops.square(z_mean) + ops.exp(z_log_var) - 1.0 - z_log_var, axis=-1)
+        else:  # log q(z|x) - log p(z), at a draw outside training too
+            kl = normal_logpdf(noise) - 0.5 * ops.sum(z_log_var, axis=-1) - self.prior(z)
         kl = ops.mean(kl)
         self.add_loss(self.beta * kl)
         self.kl.assign(ops.stop_gradient(kl))
-        if not training:
-            return z_mean
-        noise = keras.random.normal(ops.shape(z_mean), dtype=z_mean.dtype, seed=self.seed_generator)
-        return z_mean + ops.exp(0.5 * z_log_var) * noise
+        return z if training else z_mean
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
 
     def get_config(self):
-        return {**super().get_config(), "beta": float(ops.convert_to_numpy(self.beta))}
+        prior = self.prior and keras.saving.serialize_keras_object(self.prior)
+        return {**super().get_config(), "beta": float(ops.convert_to_numpy(self.beta)), "prior": prior}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "prior": keras.saving.deserialize_keras_object(config.get("prior"))})
 
 
 @keras.saving.register_keras_serializable("keras_gen")
@@ -93,16 +176,16 @@ class VAE(keras.Model):
     raise ValueError on arrays and tensors that are not floats in [0, 1].
 
     Args:
-        encoder, decoder, beta: as in `define_vae`.
+        encoder, decoder, beta, prior: as in `define_vae`.
 
     Raises:
         ValueError: as in `define_vae`.
     """
 
-    def __init__(self, encoder, decoder, beta=1.0, **kwargs):
+    def __init__(self, encoder, decoder, beta=1.0, prior=None, **kwargs):
         _check_networks(encoder, decoder)
         image = keras.Input(encoder.input_shape[1:], name="image")
-        sampling = Sampling(beta, name="sampling")
+        sampling = Sampling(beta, prior, name="sampling")
         super().__init__(inputs=image, outputs=decoder(sampling(encoder(image))), **kwargs)
         self.encoder, self.sampling, self.decoder = encoder, sampling, decoder
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
@@ -132,20 +215,20 @@ class VAE(keras.Model):
                     _check_images(x)
 
     def get_config(self):
-        parts = {"encoder": self.encoder, "decoder": self.decoder}
+        parts = {"encoder": self.encoder, "decoder": self.decoder, "prior": self.sampling.prior}
         config = {name: keras.saving.serialize_keras_object(part) for name, part in parts.items()}
         return {"name": self.name, "beta": self.sampling.get_config()["beta"], **config}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
         parts = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects=custom_objects)
-            for name in ("encoder", "decoder")
+            name: keras.saving.deserialize_keras_object(config.get(name), custom_objects=custom_objects)
+            for name in ("encoder", "decoder", "prior")
         }
         return cls(**{**config, **parts})
 
 
-def define_vae(encoder, decoder, beta=1.0):
+def define_vae(encoder, decoder, beta=1.0, prior=None):
     """Join the two networks to a VAE, compiled with Adam(1e-3) and `reconstruction_loss`; train with `vae.fit(x, x)`.
 
     Call `vae.compile` again for another optimizer or loss. Outside training z is the mean, so validation curves look
@@ -155,6 +238,7 @@ def define_vae(encoder, decoder, beta=1.0):
         encoder: a built model, images `(n, ...)`, floats in [0, 1], to `[z_mean, z_log_var]`, each `(n, latent_dim)`.
         decoder: a built model, `(n, latent_dim)` to Bernoulli means in (0, 1), the images' shape.
         beta: weight of the KL term, 0 or more (above 1: Higgins et al. 2017, "beta-VAE"; 0: none).
+        prior: None for N(0, I), or a layer z `(n, latent_dim)` -> log p(z) `(n,)` that is trained along: `Couplings()`.
 
     Returns:
         The compiled `VAE`.
@@ -162,7 +246,7 @@ def define_vae(encoder, decoder, beta=1.0):
     Raises:
         ValueError: where the two networks do not fit together or are not built, or `beta` is below 0 or nan.
     """
-    vae = VAE(encoder, decoder, beta)
+    vae = VAE(encoder, decoder, beta, prior)
     vae.compile(keras.optimizers.Adam(1e-3), loss=reconstruction_loss)
     return vae
 
@@ -170,7 +254,8 @@ def define_vae(encoder, decoder, beta=1.0):
 def elbo(vae, x, n_samples=1, seed=0):
     """Compute the evidence lower bound on log p(x) of each image.
 
-    The mean of log p(x|z) over `n_samples` draws from q(z|x), less the exact KL.
+    The mean of log p(x|z) over `n_samples` draws from q(z|x), less the KL: exact for the prior N(0, I), else estimated
+    from the same draws.
 
     Args:
         vae: a `VAE` compiled with `reconstruction_loss`.
@@ -184,8 +269,8 @@ def elbo(vae, x, n_samples=1, seed=0):
     Raises:
         ValueError: another model or loss, images of another shape or range or none, fewer than one sample.
     """
-    log_likelihood, _, kl = _draw(vae, x, n_samples, seed)
-    return log_likelihood.mean(axis=1) - kl
+    log_likelihood, log_prior_ratio, kl = _draw(vae, x, n_samples, seed)
+    return log_likelihood.mean(axis=1) - (kl if vae.sampling.prior is None else -log_prior_ratio.mean(axis=1))
 
 
 def iwae_bound(vae, x, k=50, seed=0):
@@ -231,7 +316,7 @@ def binarize(images, seed=None):
 
 
 def _draw(vae, x, k, seed):
-    """Draw k z ~ q(z|x) for each image: log p(x|z) and log p(z)/q(z|x), each (n, k), and the exact KL (n,)."""
+    """Draw k z ~ q(z|x) for each image: log p(x|z) and log p(z)/q(z|x), each (n, k), and KL(q || N(0, I)) (n,)."""
     if not isinstance(vae, VAE):
         raise ValueError(
             f"Got a {type(vae).__name__}, but the bound needs the VAE that define_vae(encoder, decoder) made."
@@ -248,6 +333,7 @@ def _draw(vae, x, k, seed):
         raise ValueError(f"Images of shape {x.shape} were given, but the VAE takes {vae.input_shape}.")
     _check_images(x)
     z_mean, z_log_var = vae.encoder.predict(x, batch_size=1_000, verbose=0)
+    log_prior = normal_logpdf if vae.sampling.prior is None else vae.sampling.prior
     rng = np.random.default_rng(seed)
     log_likelihood, log_prior_ratio = np.empty((2, len(x) * k))
     for start in range(0, len(x) * k, PAIRS_AT_ONCE):
@@ -257,7 +343,8 @@ def _draw(vae, x, k, seed):
         z = z_mean[image] + np.exp(0.5 * z_log_var[image]) * noise
         loss = reconstruction_loss(x[image], vae.decoder.predict_on_batch(z))
         log_likelihood[pairs] = -ops.convert_to_numpy(loss)
-        log_prior_ratio[pairs] = 0.5 * np.sum(noise**2 + z_log_var[image] - z**2, axis=1, dtype="float64")
+        log_q = -0.5 * np.sum(noise**2 + np.log(2 * np.pi) + z_log_var[image], axis=1, dtype="float64")
+        log_prior_ratio[pairs] = ops.convert_to_numpy(log_prior(z)) - log_q
     kl = 0.5 * np.sum(z_mean**2 + np.exp(z_log_var) - 1 - z_log_var, axis=1, dtype="float64")
     return log_likelihood.reshape(-1, k), log_prior_ratio.reshape(-1, k), kl
 
