@@ -1,11 +1,11 @@
 """Train the models that come with the project: `python tools/pretrained.py NAME`.
 
-NAME is judges, faces_generator, faces_vae or cifar10_spectral.
+NAME is judges, faces_generator, faces_vae, cifar10_dcgan or cifar10_spectral.
 
 A generator or VAE is written into data/pretrained/ anew after each epoch, so that the training may be stopped at any
-time; those of photographs go on where they were stopped. In the end the scores for its card in data/README.md are
-printed. Two processor cores need about a minute for an epoch of the faces' generator, a quarter of one for the VAE,
-one to two for CIFAR-10's, and five minutes for the judges, which need MNIST and CIFAR-10.
+time; those of photographs go on where they were stopped and say their score after each epoch, the others in the end.
+Two processor cores need about a minute for an epoch of the faces' generator, a quarter of one for the VAE, one to two
+for CIFAR-10's, and five minutes for the judges, which need MNIST and CIFAR-10.
 """
 
 import sys
@@ -41,16 +41,16 @@ def train_judges():
         kg.train_judge(name)  # says what its rounded weights score
 
 
-def define_generator(latent_dim=100, width=WIDTH):
+def define_generator(latent_dim=100, width=WIDTH, init="he_normal"):
     """The generator of notebook 03: points `(n, latent_dim)` to images `(n, 32, 32, 3)` in [-1, 1]."""
     model = keras.Sequential([keras.Input((latent_dim,))], name="generator")
-    model.add(layers.Dense(4 * 4 * 2 * width, kernel_initializer="he_normal"))
+    model.add(layers.Dense(4 * 4 * 2 * width, kernel_initializer=init))
     model.add(layers.LeakyReLU(negative_slope=0.2))
     model.add(layers.Reshape((4, 4, 2 * width)))
     for _ in range(3):  # 4x4 -> 8x8 -> 16x16 -> 32x32
-        model.add(layers.Conv2DTranspose(width, 4, strides=2, padding="same", kernel_initializer="he_normal"))
+        model.add(layers.Conv2DTranspose(width, 4, strides=2, padding="same", kernel_initializer=init))
         model.add(layers.LeakyReLU(negative_slope=0.2))
-    model.add(layers.Conv2D(3, 3, padding="same", activation="tanh"))
+    model.add(layers.Conv2D(3, 3, padding="same", activation="tanh", dtype="float32"))
     return model
 
 
@@ -162,9 +162,28 @@ def score_vae(vae, judge, x_train):
 
 # ---- photographs ----
 
-PHOTO_EPOCHS = 100
+PHOTO_EPOCHS = {"cifar10_dcgan": 60, "cifar10_spectral": 100}
 PHOTO_BATCH = 64
 CLASSES = 10
+
+
+def define_lecture_generator():
+    """Notebook 03's, as wide as the lecture's."""
+    return define_generator(width=128, init="glorot_uniform")
+
+
+def define_lecture_discriminator(width=128):
+    """Notebook 03's, as wide as the lecture's."""
+    model = keras.Sequential([keras.Input((32, 32, 3))], name="discriminator")
+    for filters, strides in ((width // 2, 1), (width, 2), (width, 2), (2 * width, 2)):  # 32x32 -> 16 -> 8 -> 4x4
+        model.add(layers.Conv2D(filters, 3, strides=strides, padding="same"))
+        model.add(layers.LeakyReLU(negative_slope=0.2))
+    model.add(layers.Flatten())
+    model.add(layers.Dropout(0.4))
+    model.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
+    optimizer = keras.optimizers.Adam(2e-4, beta_1=0.5)
+    model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
+    return model
 
 
 def define_photo_generator():
@@ -201,45 +220,50 @@ def define_spectral_discriminator():
     return d_model
 
 
-class SaveSettled(keras.callbacks.Callback):
-    """Keep the averaged generator after each epoch, and say how near it is to the test images.
+class SavePhotographer(keras.callbacks.Callback):
+    """Keep the generator after each epoch, in float32, and say how near it is to the test images.
 
-    Its moving means and variances are those of other weights: they are measured anew.
+    Where the optimizer averages its weights, the averaged one; its moving means and variances, those of other weights,
+    are measured anew.
     """
 
-    def __init__(self, name, g_model, judge, images):
+    def __init__(self, name, define, g_model, judge, images):
         super().__init__()
-        self.name, self.g_model, self.judge, self.images = name, g_model, judge, images
+        self.name, self.define, self.g_model, self.judge, self.images = name, define, g_model, judge, images
+        self.n_classes = CLASSES if len(g_model.inputs) > 1 else None
 
     def on_epoch_end(self, epoch, logs=None):
-        average = kg.averaged_generator(self.g_model, self.model)
         seeds = np.random.get_state()
-        for _ in range(50):
-            average(kg.generate_latent_points(100, 128, CLASSES), training=True)
+        kept = self.g_model
+        if self.model.optimizer.use_ema:
+            kept = kg.averaged_generator(self.g_model, self.model)
+            for _ in range(50):
+                kept(kg.generate_latent_points(100, 128, self.n_classes), training=True)
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy("float32")
-        shipped = define_photo_generator()
+        shipped = self.define()
         keras.config.set_dtype_policy(policy)
-        shipped.set_weights(average.get_weights())
+        shipped.set_weights(kept.get_weights())
         save_pretrained(shipped, FOLDER / f"{self.name}.npz")
-        points = kg.generate_latent_points(100, len(self.images), CLASSES)
-        for who, model in (("averaged", shipped), ("last step", self.g_model)):
-            distance = kg.feature_distance(self.judge, self.images, model.predict(points, verbose=0))
-            print(f"epoch {epoch + 1}, {who}: feature distance to test images {distance:.1f}", flush=True)
+        samples = shipped.predict(kg.generate_latent_points(100, len(self.images), self.n_classes), verbose=0)
+        distance = kg.feature_distance(self.judge, self.images, samples)
+        print(f"epoch {epoch + 1}: feature distance to {len(self.images):,} test images {distance:.1f}", flush=True)
         np.random.set_state(seeds)
 
 
-def train_spectral(name="cifar10_spectral"):
+def train_photographer(name):
     keras.utils.set_random_seed(SEED)
     (x_train, y_train), (x_test, _) = kg.load_dataset("cifar10")
     judge = kg.train_judge("cifar10")
     keras.config.set_dtype_policy("mixed_bfloat16")  # twice as fast on processors that calculate in it
-    g_model, d_model = define_photo_generator(), define_spectral_discriminator()
-    adam = keras.optimizers.Adam(2e-4, beta_1=0.5, use_ema=True, ema_momentum=0.999)
-    gan_model = kg.define_gan(g_model, d_model, adam)
+    spectral = name == "cifar10_spectral"
+    define = define_photo_generator if spectral else define_lecture_generator
+    g_model, d_model = define(), define_spectral_discriminator() if spectral else define_lecture_discriminator()
+    averages = {"use_ema": True, "ema_momentum": 0.999} if spectral else {}
+    gan_model = kg.define_gan(g_model, d_model, keras.optimizers.Adam(2e-4, beta_1=0.5, **averages))
     networks, half = (g_model, d_model), PHOTO_BATCH // 2
 
-    def step():
+    def spectral_step():
         (x, labels), real = kg.generate_real_samples((x_train, y_train), half)
         mirrored = np.random.random((half, 1, 1, 1)) < 0.5
         x = np.where(mirrored, x[:, :, ::-1], x)
@@ -254,20 +278,23 @@ def train_spectral(name="cifar10_spectral"):
 
     save = kg.SaveRun(f"runs/{name}", {g_model: gan_model, d_model: d_model})
     done = save.restore()
-    settled = SaveSettled(name, g_model, judge, x_test[:2500])
-    n_steps = len(x_train) // PHOTO_BATCH
-    kg.loop(step, gan_model, networks, PHOTO_EPOCHS, n_steps, [save, settled], done, verbose=2)
+    callbacks = [save, SavePhotographer(name, define, g_model, judge, x_test[:2500])]
+    epochs, n_steps = PHOTO_EPOCHS[name], len(x_train) // PHOTO_BATCH
+    if spectral:
+        kg.loop(spectral_step, gan_model, networks, epochs, n_steps, callbacks, done, verbose=2)
+    else:
+        kg.train(g_model, d_model, gan_model, x_train, 100, epochs, PHOTO_BATCH, callbacks, done, verbose=2)
 
 
 if __name__ == "__main__":
     makers = {"faces_generator": (train_generator, score_generator), "faces_vae": (train_vae, score_vae)}
-    if len(sys.argv) != 2 or sys.argv[1] not in ("judges", "cifar10_spectral", *makers):
+    if len(sys.argv) != 2 or sys.argv[1] not in ("judges", *PHOTO_EPOCHS, *makers):
         sys.exit(__doc__)
     FOLDER.mkdir(exist_ok=True)
     if sys.argv[1] == "judges":
         train_judges()
-    elif sys.argv[1] == "cifar10_spectral":
-        train_spectral()
+    elif sys.argv[1] in PHOTO_EPOCHS:
+        train_photographer(sys.argv[1])
     else:
         train_it, score_it = makers[sys.argv[1]]
         keras.utils.set_random_seed(SEED)
