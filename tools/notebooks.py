@@ -44,7 +44,6 @@ WAITING = [
     "02_vae",
     "03_dcgan_cifar10",
     "04_conditional_gan",
-    "05_latent_space",
     "06_cyclegan",
 ]
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
