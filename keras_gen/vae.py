@@ -33,7 +33,7 @@ class Couplings(keras.layers.Layer):
     """A learned prior: z `(n, latent_dim)` -> log p(z) `(n,)`, in nats; z is noise u ~ N(0, I), bent by couplings.
 
     On the way from z to u each affine coupling scales and shifts the second part by what a small network makes of the
-    first, and swaps the two; log p(z) = log N(u; 0, I) + log |det du/dz|, and the determinant is the product of the
+    first, and swaps the two; log p(z) = log N(u; 0, I) + the log of the determinant of du/dz, the product of the
     scales. Untrained ones change nothing but the order: p(z) = N(z; 0, I). `inverse` goes from u to z, the way to draw.
 
     Args:
