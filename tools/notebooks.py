@@ -42,7 +42,6 @@ CHATTER = re.compile(r"WARNING:tensorflow:.*\n?")  # TensorFlow's log, which IPy
 # the results as they are may come first and the outputs later.
 WAITING = [
     "03_dcgan_cifar10",
-    "06_cyclegan",
 ]
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 
