@@ -212,12 +212,12 @@ def with_small_pictures(outputs):
     """
     ways = {"png": {"optimize": True}, "jpeg": {"quality": "keep", "optimize": True, "progressive": True}}
     for output in outputs:
-        for kind in ways.keys() & {mime.removeprefix("image/") for mime in output.get("data", {})}:
-            stored, small = output.data[f"image/{kind}"], io.BytesIO()
-            picture = Image.open(io.BytesIO(base64.b64decode(stored)))
-            picture = picture.convert("RGB").quantize(256) if kind == "png" else picture
-            picture.save(small, kind, **ways[kind])
-            output.data[f"image/{kind}"] = min(stored, base64.b64encode(small.getvalue()).decode(), key=len)
+        for kind, how in ways.items():
+            if stored := output.get("data", {}).get(f"image/{kind}"):
+                small, picture = io.BytesIO(), Image.open(io.BytesIO(base64.b64decode(stored)))
+                picture = picture.convert("RGB").quantize(256) if kind == "png" else picture
+                picture.save(small, kind, **how)
+                output.data[f"image/{kind}"] = min(stored, base64.b64encode(small.getvalue()).decode(), key=len)
     return outputs
 
 
