@@ -2,11 +2,12 @@ import json
 
 import keras
 import numpy as np
+import pretrained as tool
 import pytest
 from models import LATENT_DIM, define_generator
 from sklearn.linear_model import LogisticRegression
 
-from keras_gen import DataUnavailable, generate_latent_points, load_dataset
+from keras_gen import DataUnavailable, generate_latent_points, gradient, load_dataset
 from keras_gen import pretrained as module
 from keras_gen.pretrained import load_pretrained, save_pretrained
 
@@ -106,3 +107,13 @@ def test_what_cannot_be_loaded(tmp_path, monkeypatch):
     (tmp_path / "faces_generator.npz").write_bytes(b"PK\x03\x04 half a file")
     with pytest.raises(DataUnavailable, match="damaged"):
         load_pretrained()
+
+
+@pytest.mark.every_backend
+def test_the_spread_of_a_batch_has_a_slope_where_all_images_are_alike():
+    x = np.random.default_rng(0).normal(size=(8, 4, 4, 3)).astype("float32")
+    layer = tool.BatchSpread()
+    widened = keras.ops.convert_to_numpy(layer(x))
+    np.testing.assert_array_equal(widened[..., :3], x)
+    np.testing.assert_allclose(widened[..., 3], x.std(axis=0).mean(), rtol=1e-5)
+    assert np.isfinite(keras.ops.convert_to_numpy(gradient(layer, np.ones((8, 4, 4, 3), "float32")))).all()

@@ -61,7 +61,7 @@ class BatchSpread(layers.Layer):
     """
 
     def call(self, x):
-        spread = ops.mean(ops.std(x, axis=0))
+        spread = ops.mean(ops.sqrt(ops.var(x, axis=0) + 1e-8))  # the root's own slope is infinite at 0
         return ops.concatenate([x, ops.ones_like(x[..., :1]) * spread], axis=-1)
 
 
