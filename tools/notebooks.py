@@ -25,6 +25,7 @@ from pathlib import Path
 
 import colab
 import nbformat
+from colab import code_cells
 from IPython.core.inputtransformer2 import TransformerManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
@@ -48,10 +49,6 @@ PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 
 class NotebookFailed(Exception):
     """A cell raised, or its kernel died. The message holds the cell and the error."""
-
-
-def code_cells(notebook):
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
 
 
 def first_line(cell):

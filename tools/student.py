@@ -10,6 +10,7 @@ import nbformat
 
 from notebooks import BUILD, NOTEBOOKS, code_cells
 
+IN_WORDS = "**Solution "  # a cell of prose that starts so is one
 SOLUTION = re.compile(r"^### BEGIN SOLUTION\n.*?^### END SOLUTION$", re.MULTILINE | re.DOTALL)
 
 
@@ -18,7 +19,9 @@ def without_solutions(notebook):
     notebook.cells.remove(code_cells(notebook)[-1])
     for stored in ("keras_gen", "readme"):
         notebook.metadata.pop(stored, None)
-    count = 0
+    in_words = [cell for cell in notebook.cells if cell.source.startswith(IN_WORDS)]
+    notebook.cells = [cell for cell in notebook.cells if cell not in in_words]
+    count = len(in_words)
     for cell in code_cells(notebook):
         cell.source, n = SOLUTION.subn("# your code", cell.source)
         cell.outputs, cell.execution_count = [], None
