@@ -5,6 +5,7 @@ import numpy as np
 import pretrained as tool
 import pytest
 from models import LATENT_DIM, define_generator
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 
 from keras_gen import DataUnavailable, generate_latent_points, gradient, load_dataset
@@ -117,3 +118,13 @@ def test_the_spread_of_a_batch_has_a_slope_where_all_images_are_alike():
     np.testing.assert_array_equal(widened[..., :3], x)
     np.testing.assert_allclose(widened[..., 3], x.std(axis=0).mean(), rtol=1e-5)
     assert np.isfinite(keras.ops.convert_to_numpy(gradient(layer, np.ones((8, 4, 4, 3), "float32")))).all()
+
+
+@pytest.mark.every_backend
+def test_a_class_that_is_not_asked_for_does_not_pull():
+    """The AC-GAN's fakes. The slope of cross-entropy at the logits is the softmax less the right class's one."""
+    logits = np.array([[2, 1, 0], [0, 3, 1]], "float32")
+    labels = np.array([[tool.NOT_ASKED], [2]])
+    slope = keras.ops.convert_to_numpy(gradient(lambda x: tool.CLASS_LOSS(labels, x), logits))
+    np.testing.assert_array_equal(slope[0], 0)
+    np.testing.assert_allclose(slope[1], softmax(logits[1]) - [0, 0, 1], rtol=1e-5)

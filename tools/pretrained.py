@@ -191,7 +191,8 @@ def define_photo_generator():
     """The DCGAN paper's, told a class: points `(n, 100)` and classes `(n, 1)` to images `(n, 32, 32, 3)` in [-1, 1]."""
     point, label = keras.Input((100,)), keras.Input((1,), dtype="int32")
     one_hot = layers.CategoryEncoding(CLASSES, output_mode="one_hot")(label)
-    # As loud as nine of the hundred numbers: as one it was not heard in 1,600 steps, as 36 it drowned the others.
+    # As loud as nine of the hundred numbers. In probes with a projection in D, 1,600 steps, a class as loud as one
+    # number was not heard, and one as loud as 36 drowned the points.
     x = layers.Concatenate()([point, layers.Rescaling(3.0)(one_hot)])
     x = layers.Reshape((4, 4, 256))(layers.Dense(4 * 4 * 256, use_bias=False)(x))
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.9)(x))
