@@ -34,6 +34,7 @@ from .layers import GradientPenalty
 from .loop import PrintProgress, StopOnNonFinite, loop, train_only, train_step
 from .metrics import (
     attribute_accuracy,
+    class_variety,
     confident_share,
     feature_distance,
     frechet_distance,

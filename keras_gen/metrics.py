@@ -152,6 +152,35 @@ def confident_share(judge, images, p=0.9):
     return float(np.mean(softmax(ask(judge, images)[1], axis=1).max(axis=1) > p))
 
 
+def class_variety(judge, images, labels, real, real_labels):
+    """Compare how much generated images of one class differ from each other with how much real ones do.
+
+    A generator that draws one picture of a class can have a low `feature_distance`, and the judge may see another class
+    in it. Odena et al. 2017 (section 4.2) ask the same with the MS-SSIM of pairs.
+
+    Args:
+        judge: a `Judge`.
+        images, real: as in `judge_features`.
+        labels, real_labels: the classes asked for and those of the real images, integers, 0 to n_classes - 1.
+
+    Returns:
+        Float64 `(n_classes,)`, 0 or more: the root mean square distance of two generated images of the class, over that
+        of two real ones, both in the judge's features. 1: as varied as real images; 0: one picture. nan: fewer than
+        two images of the class on a side.
+
+    Raises:
+        ValueError: images or labels of another shape or range.
+    """
+
+    def spreads(images, labels):
+        features, n_classes = judge_features(judge, images), judge.model.output_shape[1][1]
+        labels = checked_labels(labels, features, n_classes)
+        of_class = [features[labels == label] for label in range(n_classes)]
+        return np.array([np.sqrt(x.var(axis=0, ddof=1).sum()) if len(x) > 1 else np.nan for x in of_class])
+
+    return spreads(images, labels) / spreads(real, real_labels)
+
+
 def precision_recall(real, fake, k=3):
     """Compute precision and recall of generated features (Kynkaanniemi et al. 2019).
 

@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 import scipy.linalg
 from judges import cache, data, judge, quadrants  # noqa: F401  fixtures
+from scipy.spatial.distance import pdist
 
 from keras_gen import (
     Judge,
     attribute_accuracy,
+    class_variety,
     confident_share,
     feature_distance,
     frechet_distance,
@@ -116,6 +118,22 @@ def test_confident_share_is_the_softmax_of_the_judges_answers():
     images[range(5), 0, 0, [0, 1, 2, 0, 1]] = 10 * gaps
     assert confident_share(judge, images) == 0.4
     assert confident_share(judge, images, p=np.e / (np.e + 2) - 1e-3) == 0.8
+
+
+def test_class_variety_is_the_distance_of_pairs_beside_that_of_real_ones():
+    """Images of one pixel, whose channels are the features; the judge may call them what it likes."""
+    image = keras.Input((1, 1, 3), dtype="uint8")
+    features = keras.layers.Rescaling(1.0)(keras.layers.Flatten()(image))
+    judge = Judge(keras.Model(image, [features, keras.layers.Dense(4)(features)]), "pixels", 0)
+    x = np.random.default_rng(0).integers(0, 255, (60, 1, 1, 3), np.uint8)
+    real, real_labels = x[:30], np.arange(30) % 3  # no real image of class 3
+    images = np.concatenate([x[30:42] // 2, np.repeat(x[:1], 9, axis=0), x[42:43], x[43:45]])
+    labels = np.repeat([0, 1, 2, 3], [12, 9, 1, 2])  # varied, all alike, a single one, without a real one
+    known = [np.sqrt(np.mean(pdist(part[:, 0, 0].astype(float)) ** 2)) for part in (images[:12], real[::3])]
+    varied = class_variety(judge, images, labels, real, real_labels)
+    np.testing.assert_allclose(varied, [known[0] / known[1], 0, np.nan, np.nan], rtol=1e-6)
+    with pytest.raises(ValueError, match="0 to 3"):
+        class_variety(judge, images, labels + 1, real, real_labels)
 
 
 def test_mode_coverage_of_known_histograms(judge, data):
