@@ -43,7 +43,7 @@ def test_the_vae_finds_faces_again_and_its_code_says_what_they_are():
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize(("name", "n_classes", "obeyed"), [("cifar10_acgan", 10, 0.7)])
+@pytest.mark.parametrize(("name", "n_classes", "obeyed"), [("cifar10_dcgan", None, 0), ("cifar10_acgan", 10, 0.7)])
 def test_the_photographs_are_of_all_classes_and_of_the_one_asked_for(name, n_classes, obeyed):
     """By the judge of CIFAR-10, which calls three quarters of real photographs what they are; chance is a tenth."""
     np.random.seed(0)
@@ -60,7 +60,7 @@ def test_the_photographs_are_of_all_classes_and_of_the_one_asked_for(name, n_cla
 def test_the_files_are_small():
     files = sorted(module.FOLDER.iterdir())
     judges = [f"judge_{name}.npz" for name in ("cifar10", "digits", "faces", "mnist")]
-    generators = ["cifar10_acgan.npz", "faces_generator.npz", "faces_vae.npz"]
+    generators = ["cifar10_acgan.npz", "cifar10_dcgan.npz", "faces_generator.npz", "faces_vae.npz"]
     assert [path.name for path in files] == [*generators, *judges]
     assert max(path.stat().st_size for path in files if path.name in judges) < 0.5e6
     assert max(path.stat().st_size for path in files) < 3e6
@@ -118,7 +118,7 @@ def test_saved_and_loaded_it_is_the_same_up_to_rounding(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_loaded(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="'cats' in pretrained; there are: cifar10_acgan, faces_generator, faces_vae"):
+    with pytest.raises(ValueError, match="'cats' in pretrained; there are: cifar10_acgan, cifar10_dcgan, faces_"):
         load_pretrained("cats")
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     with pytest.raises(ValueError, match="there are: none"):
