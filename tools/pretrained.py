@@ -163,6 +163,7 @@ def score_vae(vae, judge, x_train):
 
 # ---- photographs ----
 
+PHOTOS = 25_000  # training images: half of CIFAR-10's, as in notebook 03
 PHOTO_BATCH = 64
 CLASSES = 10
 
@@ -261,10 +262,10 @@ class SavePhotographer(keras.callbacks.Callback):
 def prepare_photographs():
     """CIFAR-10's training images and classes, and what scores an epoch: its judge, 2,500 test images and classes."""
     keras.utils.set_random_seed(SEED)
-    train, (x_test, y_test) = kg.load_dataset("cifar10")
+    (x_train, y_train), (x_test, y_test) = kg.load_dataset("cifar10")
     judge = kg.train_judge("cifar10")
     keras.config.set_dtype_policy("mixed_bfloat16")  # twice as fast on processors that calculate in it
-    return train, (judge, x_test[:2500], y_test[:2500])
+    return (x_train[:PHOTOS], y_train[:PHOTOS]), (judge, x_test[:2500], y_test[:2500])
 
 
 def train_dcgan(n_epochs=60):
