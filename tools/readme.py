@@ -48,12 +48,12 @@ def with_table(text, paths):
 
 
 def write_pictures(paths):
-    """Each notebook's picture out of its cell tagged `picture`, and the row of drawn faces above the title."""
+    """Each notebook's picture, the last of its cell tagged `picture`, and the row of drawn faces above the title."""
     PICTURES.mkdir(exist_ok=True)
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         cell = next(cell for cell in notebook.cells if "picture" in cell.metadata.get("tags", []))
-        data = next(output.data for output in cell.outputs if "image/jpeg" in output.get("data", {}))
+        *_, data = (output.data for output in cell.outputs if "image/jpeg" in output.get("data", {}))
         (PICTURES / f"{path.stem}.jpg").write_bytes(base64.b64decode(data["image/jpeg"]))
     faces = draw_faces(sample_face_attributes(24, seed=11), size=96)
     Image.fromarray(tile_images(faces, n_columns=12, gap=2)).save(PICTURES / "faces.png", optimize=True)
