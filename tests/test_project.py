@@ -223,6 +223,16 @@ def test_readme_table_is_that_of_the_stamps():
     assert readme.with_table(read("README.md"), paths) == read("README.md"), "run `python run.py readme`"
 
 
+def test_readmes_pictures_are_the_last_ones_of_the_tagged_cells(tmp_path, monkeypatch):
+    monkeypatch.setattr(readme, "walks", lambda **_: [np.zeros((8, 8, 3), np.uint8)] * 2)
+    committed = readme.PICTURES
+    monkeypatch.setattr(readme, "PICTURES", tmp_path)
+    paths = sorted(tool.NOTEBOOKS.glob("*.ipynb"))
+    readme.write_pictures(paths)
+    for name in [f"{path.stem}.jpg" for path in paths]:
+        assert (tmp_path / name).read_bytes() == (committed / name).read_bytes(), "run `python run.py readme`"
+
+
 def test_readmes_own_system_runs(tmp_path, monkeypatch):
     """On tiny networks and few images: what a reader pastes works, stops, and goes on."""
     (code,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
