@@ -129,6 +129,26 @@ def test_what_cannot_be_loaded(tmp_path, monkeypatch):
 
 
 @pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("name", "define"),
+    [
+        ("faces_generator", tool.define_generator),
+        ("cifar10_dcgan", tool.define_lecture_generator),
+        ("cifar10_acgan", tool.define_photo_generator),
+        ("faces_vae", tool.define_vae),
+    ],
+)
+def test_the_tool_builds_what_ships(name, define):
+    """The files' weights, in the tool's networks, draw the files' images."""
+    ours, shipped = define(), load_pretrained(name)
+    ours.set_weights(shipped.get_weights())
+    ours, shipped = (getattr(model, "decoder", model) for model in (ours, shipped))
+    latent_dim = shipped.inputs[0].shape[-1]
+    points = generate_latent_points(latent_dim, 4, 10 if len(shipped.inputs) > 1 else None)
+    np.testing.assert_allclose(ours.predict(points, verbose=0), shipped.predict(points, verbose=0), atol=1e-5)
+
+
+@pytest.mark.every_backend
 def test_the_spread_of_a_batch_has_a_slope_where_all_images_are_alike():
     x = np.random.default_rng(0).normal(size=(8, 4, 4, 3)).astype("float32")
     layer = tool.BatchSpread()

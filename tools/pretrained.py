@@ -42,13 +42,13 @@ def train_judges():
         kg.train_judge(name)  # says what its rounded weights score
 
 
-def define_generator(latent_dim=100, width=GENERATOR_WIDTH):
+def define_generator(width=GENERATOR_WIDTH):
     """One dense layer, 8x8 wide, and two that enlarge: points `(n, 100)` to images `(n, 32, 32, 3)` in [-1, 1].
 
     After 2,000 steps of a probe arithmetic with attributes (notebook 05) succeeded in 88 % of trials; with a third
     enlargement, from 4x4 on, in 48 %.
     """
-    model = keras.Sequential([keras.Input((latent_dim,))], name="generator")
+    model = keras.Sequential([keras.Input((100,))], name="generator")
     model.add(layers.Dense(8 * 8 * 2 * width, use_bias=False))
     model.add(layers.BatchNormalization(momentum=0.8))
     model.add(layers.ReLU())
@@ -181,9 +181,9 @@ PHOTO_BATCH = 64
 CLASSES = 10
 
 
-def define_lecture_generator(latent_dim=100, width=128):
+def define_lecture_generator(width=128):
     """Notebook 03's, as wide as the lecture's: points `(n, 100)` to images `(n, 32, 32, 3)` in [-1, 1]."""
-    model = keras.Sequential([keras.Input((latent_dim,))], name="generator")
+    model = keras.Sequential([keras.Input((100,))], name="generator")
     model.add(layers.Dense(4 * 4 * 2 * width))
     model.add(layers.LeakyReLU(negative_slope=0.2))
     model.add(layers.Reshape((4, 4, 2 * width)))
