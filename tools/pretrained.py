@@ -4,7 +4,7 @@ NAME is judges, faces_generator, faces_vae, cifar10_dcgan or cifar10_acgan.
 
 A generator or VAE is written into data/pretrained/ anew after each epoch, so that the training may be stopped at any
 time; those of photographs go on where they were stopped and say their score after each epoch, the others in the end.
-Two processor cores need about six minutes for the faces' generator, three for the VAE, one to two for each epoch of
+Two processor cores need about seven minutes for the faces' generator, three for the VAE, one to two for each epoch of
 CIFAR-10's, and five for the judges, which need MNIST and CIFAR-10.
 """
 
@@ -25,7 +25,6 @@ JUDGES = ("digits", "faces", "mnist", "cifar10")
 
 GENERATOR_STEPS = 4000
 GENERATOR_BATCH = 64
-GENERATOR_WIDTH = 32
 GENERATOR_RATE = 1e-3
 LOOKS = 8  # how often the generator is kept and scored on the way
 
@@ -42,7 +41,7 @@ def train_judges():
         kg.train_judge(name)  # says what its rounded weights score
 
 
-def define_generator(width=GENERATOR_WIDTH):
+def define_generator(width=32):
     """One dense layer, 8x8 wide, and two that enlarge: points `(n, 100)` to images `(n, 32, 32, 3)` in [-1, 1].
 
     After 2,000 steps of a probe arithmetic with attributes (notebook 05) succeeded in 88 % of trials; with a third
@@ -71,7 +70,7 @@ class BatchSpread(layers.Layer):
         return ops.concatenate([x, ops.ones_like(x[..., :1]) * spread], axis=-1)
 
 
-def define_discriminator(rate, width=GENERATOR_WIDTH):
+def define_discriminator(rate, width=32):
     model = keras.Sequential([keras.Input((32, 32, 3))], name="discriminator")
     for filters in (width, 2 * width, 4 * width):  # 32x32 -> 16x16 -> 8x8 -> 4x4
         model.add(layers.Conv2D(filters, 4, strides=2, padding="same"))
@@ -85,19 +84,39 @@ def define_discriminator(rate, width=GENERATOR_WIDTH):
 
 
 class SaveGenerator(keras.callbacks.Callback):
-    """Keep the generator after each epoch, and say how near it is to the training images."""
+    """Keep the generator after each epoch, in float32, and say how near it is to the test images.
 
-    def __init__(self, g_model, judge, images):
+    Where the optimizer averages its weights, the averaged one; its moving means and variances, those of other weights,
+    are measured anew.
+    """
+
+    def __init__(self, name, define, g_model, judge, images, labels=None):
         super().__init__()
-        self.g_model, self.judge, self.images = g_model, judge, images
+        self.name, self.define, self.g_model = name, define, g_model
+        self.judge, self.images, self.labels = judge, images, labels
+        self.n_classes = CLASSES if len(g_model.inputs) > 1 else None
 
     def on_epoch_end(self, epoch, logs=None):
-        save_pretrained(self.g_model, FOLDER / "faces_generator.npz")
         seeds = np.random.get_state()
-        samples = self.g_model.predict(kg.generate_latent_points(100, len(self.images)), verbose=0)
-        np.random.set_state(seeds)
+        kept = self.g_model
+        if self.model.optimizer.use_ema:
+            kept = kg.averaged_generator(self.g_model, self.model)
+            for _ in range(50):
+                kept(kg.generate_latent_points(100, 128, self.n_classes), training=True)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy("float32")
+        shipped = self.define()
+        keras.config.set_dtype_policy(policy)
+        shipped.set_weights(kept.get_weights())
+        save_pretrained(shipped, FOLDER / f"{self.name}.npz")
+        points = kg.generate_latent_points(100, len(self.images), self.n_classes)
+        samples = shipped.predict(points, verbose=0)
         distance = kg.feature_distance(self.judge, self.images, samples)
-        print(f"epoch {epoch + 1}: feature distance to {len(samples):,} training images {distance:.1f}", flush=True)
+        print(f"epoch {epoch + 1}: feature distance to {len(self.images):,} test images {distance:.1f}", flush=True)
+        if self.n_classes:
+            variety = kg.class_variety(self.judge, samples, points[1][:, 0], self.images, self.labels)
+            print("  variety of each class, real ones 1:", *variety.round(2), flush=True)
+        np.random.set_state(seeds)
 
 
 def train_generator(judge, x_train):
@@ -115,7 +134,8 @@ def train_generator(judge, x_train):
         g = kg.train_only(g_model, networks, gan_model, kg.generate_latent_points(100, GENERATOR_BATCH), ones)
         return {"d_loss": (d_real["loss"] + d_fake["loss"]) / 2, "g_loss": g["loss"]}
 
-    save = SaveGenerator(g_model, judge, x_train[:2000])
+    x_test = kg.load_dataset("faces")[1][0]
+    save = SaveGenerator("faces_generator", define_generator, g_model, judge, x_test)
     kg.loop(step, gan_model, networks, LOOKS, GENERATOR_STEPS // LOOKS, callbacks=[save], verbose=2)
 
 
@@ -245,42 +265,6 @@ def define_classifying_discriminator(rate):
     return d_model
 
 
-class SavePhotographer(keras.callbacks.Callback):
-    """Keep the generator after each epoch, in float32, and say how near it is to the test images.
-
-    Where the optimizer averages its weights, the averaged one; its moving means and variances, those of other weights,
-    are measured anew.
-    """
-
-    def __init__(self, name, define, g_model, judge, images, labels):
-        super().__init__()
-        self.name, self.define, self.g_model = name, define, g_model
-        self.judge, self.images, self.labels = judge, images, labels
-        self.n_classes = CLASSES if len(g_model.inputs) > 1 else None
-
-    def on_epoch_end(self, epoch, logs=None):
-        seeds = np.random.get_state()
-        kept = self.g_model
-        if self.model.optimizer.use_ema:
-            kept = kg.averaged_generator(self.g_model, self.model)
-            for _ in range(50):
-                kept(kg.generate_latent_points(100, 128, self.n_classes), training=True)
-        policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy("float32")
-        shipped = self.define()
-        keras.config.set_dtype_policy(policy)
-        shipped.set_weights(kept.get_weights())
-        save_pretrained(shipped, FOLDER / f"{self.name}.npz")
-        points = kg.generate_latent_points(100, len(self.images), self.n_classes)
-        samples = shipped.predict(points, verbose=0)
-        distance = kg.feature_distance(self.judge, self.images, samples)
-        print(f"epoch {epoch + 1}: feature distance to {len(self.images):,} test images {distance:.1f}", flush=True)
-        if self.n_classes:
-            variety = kg.class_variety(self.judge, samples, points[1][:, 0], self.images, self.labels)
-            print("  variety of each class, real ones 1:", *variety.round(2), flush=True)
-        np.random.set_state(seeds)
-
-
 def prepare_photographs():
     """CIFAR-10's training images and classes, and what scores an epoch: its judge, 2,500 test images and classes."""
     keras.utils.set_random_seed(SEED)
@@ -296,7 +280,7 @@ def train_dcgan(n_epochs=60):
     gan_model = kg.define_gan(g_model, d_model, keras.optimizers.Adam(2e-4, beta_1=0.5))
     save = kg.SaveRun("runs/cifar10_dcgan", {g_model: gan_model, d_model: d_model})
     done = save.restore()
-    callbacks = [save, SavePhotographer("cifar10_dcgan", define_lecture_generator, g_model, *scored_by)]
+    callbacks = [save, SaveGenerator("cifar10_dcgan", define_lecture_generator, g_model, *scored_by)]
     kg.train(g_model, d_model, gan_model, x_train, 100, n_epochs, PHOTO_BATCH, callbacks, done, verbose=2)
 
 
@@ -330,7 +314,7 @@ def train_acgan(n_epochs=29):
 
     save = kg.SaveRun("runs/cifar10_acgan", {g_model: gan_model, d_model: d_model})
     done = save.restore()
-    callbacks = [save, SavePhotographer("cifar10_acgan", define_photo_generator, g_model, *scored_by)]
+    callbacks = [save, SaveGenerator("cifar10_acgan", define_photo_generator, g_model, *scored_by)]
     kg.loop(step, gan_model, networks, n_epochs, n_steps, callbacks, done, verbose=2)
 
 
