@@ -1,10 +1,10 @@
-"""Train the models that come with the project: `python tools/pretrained.py NAME`.
+"""Train the models that come with the project: `python tools/pretrained.py NAME`, or `score NAME` to score them only.
 
 NAME is judges, faces_generator, faces_vae, cifar10_dcgan or cifar10_acgan.
 
 A generator or VAE is written into data/pretrained/ anew after each epoch, so that the training may be stopped at any
-time; those of photographs go on where they were stopped and say their score after each epoch, the others in the end.
-Two processor cores need about seven minutes for the faces' generator, three for the VAE, one to two for each epoch of
+time; those of photographs go on where they were stopped. In the end the scores of the model's card are printed. Two
+processor cores need about seven minutes for the faces' generator, three for the VAE, one to two for each epoch of
 CIFAR-10's, and five for the judges, which need MNIST and CIFAR-10.
 """
 
@@ -38,7 +38,11 @@ def train_judges():
     for name in JUDGES:
         judge = kg.train_judge(name, JUDGE_EPOCHS[name])
         save_pretrained(judge.model, FOLDER / f"judge_{name}.npz")
-        kg.train_judge(name)  # says what its rounded weights score
+
+
+def score_judges():
+    for name in JUDGES:
+        kg.train_judge(name)  # takes the shipped one and says its accuracy
 
 
 def define_generator(width=32):
@@ -119,7 +123,13 @@ class SaveGenerator(keras.callbacks.Callback):
         np.random.set_state(seeds)
 
 
-def train_generator(judge, x_train):
+def training_faces():
+    return kg.draw_faces(kg.sample_face_attributes(IMAGES, seed=1))
+
+
+def train_generator():
+    keras.utils.set_random_seed(SEED)
+    x_train, judge = training_faces(), kg.train_judge("faces")
     g_rate = keras.optimizers.schedules.CosineDecay(GENERATOR_RATE, GENERATOR_STEPS)
     d_rate = keras.optimizers.schedules.CosineDecay(GENERATOR_RATE / 2, 2 * GENERATOR_STEPS)  # two steps a batch
     g_model, d_model = define_generator(), define_discriminator(d_rate)
@@ -139,16 +149,26 @@ def train_generator(judge, x_train):
     kg.loop(step, gan_model, networks, LOOKS, GENERATOR_STEPS // LOOKS, callbacks=[save], verbose=2)
 
 
-def score_generator(generator, judge, x_train):
-    (_, y_train), (x_test, _) = kg.load_dataset("faces")
-    samples = generator.predict(kg.generate_latent_points(100, len(x_test)), verbose=0)
+def print_scores(judge, samples, x_train, y_train, x_test):
+    """Of samples, by the judge, beside equally many real training images."""
     coverage = kg.mode_coverage(judge, samples, y_train)
     precision, recall = kg.precision_recall(kg.judge_features(judge, x_test), kg.judge_features(judge, samples))
+    sure, sure_real = (kg.confident_share(judge, images) for images in (samples, x_test))
     print(f"feature distance to the test images {kg.feature_distance(judge, x_test, samples):.1f}")
     print(f"real training images, equally many: {kg.feature_distance(judge, x_test, x_train[: len(x_test)]):.1f}")
     print(f"classes {coverage['classes']} of {coverage['of']}, KL {coverage['kl']:.3f} nats")
-    print(f"precision {precision:.2f}, recall {recall:.2f}")
+    print(f"precision {precision:.2f}, recall {recall:.2f}; sure of {sure:.0%}, of the test images {sure_real:.0%}")
     print(f"memorisation ratio {kg.memorisation_ratio(samples, x_train, x_test):.2f}")
+
+
+def score_generator(draws=24):
+    keras.utils.set_random_seed(SEED)
+    (_, y_train), (x_test, _) = kg.load_dataset("faces")
+    x_train, judge, generator = training_faces(), kg.train_judge("faces"), kg.load_pretrained("faces_generator")
+    samples = [generator.predict(kg.generate_latent_points(100, len(x_test)), verbose=0) for _ in range(draws)]
+    print_scores(judge, samples[0], x_train, y_train, x_test)
+    distances = sorted(kg.feature_distance(judge, x_test, images) for images in samples)
+    print(f"feature distance of {draws} draws of points:", *(f"{distance:.0f}" for distance in distances))
 
 
 def define_vae(latent_dim=32, width=24):
@@ -172,8 +192,9 @@ def squared_error(x, x_hat):
     return ops.sum(ops.square(x - x_hat), axis=(1, 2, 3)) / (2 * VAE_WIDTH_OF_PIXEL**2)
 
 
-def train_vae(judge, x_train):
-    vae = define_vae()
+def train_vae():
+    keras.utils.set_random_seed(SEED)
+    x_train, vae = training_faces(), define_vae()
     n_steps = VAE_EPOCHS * -(-len(x_train) // VAE_BATCH)
     warmup = n_steps // 20
     rate = keras.optimizers.schedules.CosineDecay(0.0, n_steps - warmup, warmup_target=VAE_RATE, warmup_steps=warmup)
@@ -184,8 +205,10 @@ def train_vae(judge, x_train):
     vae.fit(x_train, x_train, batch_size=VAE_BATCH, epochs=VAE_EPOCHS, callbacks=[save], verbose=2)
 
 
-def score_vae(vae, judge, x_train):
+def score_vae():
+    keras.utils.set_random_seed(SEED)
     _, (x_test, y_test) = kg.load_dataset("faces")
+    judge, vae = kg.train_judge("faces"), kg.load_pretrained("faces_vae")
     found = vae.predict(kg.to_unit(x_test), verbose=0)
     samples = vae.decoder.predict(kg.generate_latent_points(vae.decoder.input_shape[-1], len(x_test)), verbose=0)
     print(f"mean squared error of test images {np.mean((found - kg.to_unit(x_test)) ** 2):.5f}, of pixels in [0, 1]")
@@ -318,20 +341,34 @@ def train_acgan(n_epochs=29):
     kg.loop(step, gan_model, networks, n_epochs, n_steps, callbacks, done, verbose=2)
 
 
+def score_photographs(name, n_classes=None):
+    keras.utils.set_random_seed(SEED)
+    (x_train, y_train), (x_test, y_test) = kg.load_dataset("cifar10")
+    x_train, y_train, x_test, y_test = x_train[:PHOTOS], y_train[:PHOTOS], x_test[:5000], y_test[:5000]
+    judge, points = kg.train_judge("cifar10"), kg.generate_latent_points(100, len(x_test), n_classes)
+    samples = kg.load_pretrained(name).predict(points, batch_size=100, verbose=0)
+    print_scores(judge, samples, x_train, y_train, x_test)
+    if n_classes:
+        obeyed, real = kg.label_accuracy(judge, samples, points[1][:, 0]), kg.label_accuracy(judge, x_test, y_test)
+        print(f"taken for the class asked for {obeyed:.0%}, test images for theirs {real:.0%}")
+        variety = kg.class_variety(judge, samples, points[1][:, 0], x_test, y_test)
+        print("variety of each class, real ones 1:", *variety.round(2))
+
+
+TRAININGS = {
+    "judges": (train_judges, score_judges),
+    "faces_generator": (train_generator, score_generator),
+    "faces_vae": (train_vae, score_vae),
+    "cifar10_dcgan": (train_dcgan, lambda: score_photographs("cifar10_dcgan")),
+    "cifar10_acgan": (train_acgan, lambda: score_photographs("cifar10_acgan", CLASSES)),
+}
+
 if __name__ == "__main__":
-    photographers = {"cifar10_dcgan": train_dcgan, "cifar10_acgan": train_acgan}
-    makers = {"faces_generator": (train_generator, score_generator), "faces_vae": (train_vae, score_vae)}
-    if len(sys.argv) != 2 or sys.argv[1] not in ("judges", *photographers, *makers):
+    *only, name = sys.argv[1:] or [""]
+    if name not in TRAININGS or only not in ([], ["score"]):
         sys.exit(__doc__)
     FOLDER.mkdir(exist_ok=True)
-    if sys.argv[1] == "judges":
-        train_judges()
-    elif sys.argv[1] in photographers:
-        photographers[sys.argv[1]]()
-    else:
-        train_it, score_it = makers[sys.argv[1]]
-        keras.utils.set_random_seed(SEED)
-        x_train = kg.draw_faces(kg.sample_face_attributes(IMAGES, seed=1))
-        judge = kg.train_judge("faces")
-        train_it(judge, x_train)
-        score_it(kg.load_pretrained(sys.argv[1]), judge, x_train)
+    train_it, score_it = TRAININGS[name]
+    if not only:
+        train_it()
+    score_it()
