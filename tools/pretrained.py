@@ -1,11 +1,12 @@
 """Train the models that come with the project: `python tools/pretrained.py NAME`, or `score NAME` to score them only.
 
-NAME is judges, faces_generator, faces_vae, cifar10_dcgan or cifar10_acgan.
+NAME is judges, faces_generator, faces_vae, cifar10_dcgan, cifar10_acgan or horse2zebra. The last two, and
+cifar10_dcgan, are of photographs: CIFAR-10 and horse2zebra are looked for where `load_dataset` and `load_domains` do.
 
 A generator or VAE is written into data/pretrained/ anew after each epoch, so that the training may be stopped at any
 time; those of photographs go on where they were stopped. In the end the scores of the model's card are printed. Two
 processor cores need about seven minutes for the faces' generator, three for the VAE, one to two for each epoch of
-CIFAR-10's, and five for the judges, which need MNIST and CIFAR-10.
+CIFAR-10's, an hour and a half for horses and zebras, and five minutes for the judges, which need MNIST and CIFAR-10.
 """
 
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 from keras import layers, ops
 
 import keras_gen as kg
+from keras_gen.cyclegan import LinearDecay
 from keras_gen.judge import EPOCHS as JUDGE_EPOCHS
 from keras_gen.pretrained import FOLDER, save_pretrained
 
@@ -355,12 +357,190 @@ def score_photographs(name, n_classes=None):
         print("variety of each class, real ones 1:", *variety.round(2))
 
 
+# ---- horses and zebras ----
+
+HORSE_PIXELS = 128
+CROP = 64  # the piece of a photograph that a step sees; the networks take pictures of any size
+MARGIN = 16  # pixels along each edge that no piece shows: animals are in the middle
+CROPS = 8  # of each domain for a discriminator's step
+TRANSLATED = 2  # of each domain for the generators' step, which costs ten times as much
+CYCLE = 3  # the weight of the cycle losses; the paper: 10
+HORSE_RATE = 4e-4
+HORSE_EPOCHS, HORSE_STEPS = 100, 200
+SHOWN_LATER = 200  # translations of earlier steps to choose from; the paper: 50, one a step
+
+
+def normalised(x, activation):
+    """Each pixel's channels, and not each channel's pixels: so a piece is translated as it is within the whole.
+
+    With the instance normalisation of lecture and paper the translators, trained on crops, painted the horses of crops
+    and the meadows of whole photographs.
+    """
+    return layers.Activation(activation)(layers.LayerNormalization()(x))
+
+
+def define_translator(name="AtoB", width=32, n_blocks=3):
+    """Notebook 06's with `head="skip"`: photographs `(n, height, width, 3)` in [-1, 1], sides in fours, to such ones.
+
+    Zeros around the edges, as in the lecture's tutorial: older versions of Keras cannot load reflection from a file.
+    """
+    image = keras.Input((None, None, 3))
+    x = normalised(layers.Conv2D(width, 7, padding="same")(image), "relu")
+    for filters in (2 * width, 4 * width):
+        x = normalised(layers.Conv2D(filters, 3, strides=2, padding="same")(x), "relu")
+    for _ in range(n_blocks):
+        y = normalised(layers.Conv2D(4 * width, 3, padding="same")(x), "relu")
+        x = layers.add([x, normalised(layers.Conv2D(4 * width, 3, padding="same")(y), "linear")])
+    for filters in (2 * width, width):
+        x = normalised(layers.Conv2D(filters, 3, padding="same")(layers.UpSampling2D()(x)), "relu")
+    x = layers.concatenate([x, image])
+    return keras.Model(image, layers.Conv2D(3, 7, padding="same", activation="tanh")(x), name=name)
+
+
+class FadedColours(layers.Layer):
+    """While it trains: each image's colours faded, its contrast and brightness changed, by as much as chance says.
+
+    Meadows are green where the horses are and yellow where the zebras are. A discriminator that can see it asks for
+    tints, and gets them; one that cannot rely on it has to look for stripes (Zhao et al. 2020 shift colours so).
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.seeds = keras.random.SeedGenerator(SEED)
+
+    def call(self, x, training=None):
+        if not training:
+            return x
+        saturation, contrast, brightness = (
+            keras.random.uniform((ops.shape(x)[0], 1, 1, 1), lowest, highest, seed=self.seeds)
+            for lowest, highest in ((0, 1), (0.6, 1.4), (-0.25, 0.25))
+        )
+        grey = ops.sum(x * ops.array([0.299, 0.587, 0.114]), axis=-1, keepdims=True)
+        x = grey + saturation * (x - grey)
+        mean = ops.mean(x, axis=(1, 2, 3), keepdims=True)
+        return mean + contrast * (x - mean) + brightness
+
+
+def define_patch_discriminator(name, width=32):
+    """Notebook 06's, with patches of 34x34, behind `FadedColours`."""
+    image = keras.Input((None, None, 3))
+    x = FadedColours()(image)
+    x = layers.LeakyReLU(negative_slope=0.2)(layers.Conv2D(width, 4, strides=2, padding="same")(x))
+    for filters, strides in ((2 * width, 2), (4 * width, 1)):
+        x = layers.Conv2D(filters, 4, strides=strides, padding="same")(x)
+        x = layers.LeakyReLU(negative_slope=0.2)(layers.GroupNormalization(groups=-1)(x))
+    d_model = keras.Model(image, layers.Conv2D(1, 4, padding="same")(x), name=name)
+    d_model.compile(loss="mse", optimizer=keras.optimizers.Adam(HORSE_RATE, beta_1=0.5))
+    return d_model
+
+
+def define_joint_model(g_model_AtoB, g_model_BtoA, d_model_A, d_model_B):
+    """One composite through which both generators learn at once, as in the code of the paper's authors.
+
+    It gives the gradients of the lecture's two composites with the identity losses away, at half of the work.
+    """
+    a, b = keras.Input((CROP, CROP, 3)), keras.Input((CROP, CROP, 3))
+    fake_b, fake_a = g_model_AtoB(a), g_model_BtoA(b)
+    outputs = {"adversarial_A": d_model_A(fake_a), "adversarial_B": d_model_B(fake_b)}
+    outputs |= {"cycle_A": g_model_BtoA(fake_b), "cycle_B": g_model_AtoB(fake_a)}
+    outputs = {name: layers.Identity(name=name)(output) for name, output in outputs.items()}
+    model = keras.Model([a, b], outputs, name="joint")
+    model.compile(
+        loss=dict(zip(outputs, ("mse", "mse", "mae", "mae"), strict=True)),
+        loss_weights=dict(zip(outputs, (1, 1, CYCLE, CYCLE), strict=True)),
+        optimizer=keras.optimizers.Adam(HORSE_RATE, beta_1=0.5, use_ema=True, ema_momentum=0.998),
+    )
+    return model
+
+
+def crop(photographs, n):
+    """Random squares of random photographs, mirrored or not, in [-1, 1]."""
+    which, room = np.random.randint(0, len(photographs), (n, 1, 1)), photographs.shape[1] - CROP - 2 * MARGIN + 1
+    top, left = MARGIN + np.random.randint(0, room, (2, n, 1, 1))
+    rows, columns = np.arange(CROP)[:, None], np.arange(CROP)
+    columns = np.where(np.random.random((n, 1, 1)) < 0.5, columns, columns[::-1])
+    return kg.to_tanh(photographs[which, top + rows, left + columns])
+
+
+def train_translators():
+    """The discriminators see more than the generators do: they must know stripes before G can be told of them.
+
+    Their real images are several pieces, and two of their fakes are not translated at all: photographs of the other
+    domain. So a generator that copies, which costs nothing in the cycle losses, is told apart in every step.
+    """
+    keras.utils.set_random_seed(SEED)
+    (train_a, train_b), _ = kg.load_domains("horse2zebra", HORSE_PIXELS)
+    generators = define_translator("AtoB"), define_translator("BtoA")
+    d_model_A, d_model_B = define_patch_discriminator("d_A"), define_patch_discriminator("d_B")
+    joint = define_joint_model(*generators, d_model_A, d_model_B)
+    networks = *generators, d_model_A, d_model_B
+    ones = np.ones(d_model_A.compute_output_shape((CROPS, CROP, CROP, 3)), "float32")  # a label a patch
+    labels, earlier_A, earlier_B = np.concatenate([ones, 0 * ones]), {}, {}
+
+    def step():
+        a, b = crop(train_a, TRANSLATED), crop(train_b, TRANSLATED)
+        fake_b, fake_a = (g_model.predict_on_batch(x) for g_model, x in zip(generators, (a, b), strict=True))
+        wanted = {"adversarial_A": ones[:TRANSLATED], "adversarial_B": ones[:TRANSLATED], "cycle_A": a, "cycle_B": b}
+        logs = kg.train_only(generators, networks, joint, [a, b], wanted)
+        for d_model, own, other, fakes, earlier in (
+            (d_model_A, train_a, train_b, fake_a, earlier_A),
+            (d_model_B, train_b, train_a, fake_b, earlier_B),
+        ):
+            for fake in fakes:  # not saved with the run: one that goes on collects them anew
+                earlier[len(earlier) if len(earlier) < SHOWN_LATER else np.random.randint(SHOWN_LATER)] = fake
+            old = [earlier[ix] for ix in np.random.randint(0, len(earlier), CROPS - TRANSLATED - 2)]
+            x = np.concatenate([crop(own, CROPS), fakes, np.stack(old), crop(other, 2)])
+            logs[f"{d_model.name}_loss"] = kg.train_only(d_model, networks, d_model, x, labels)["loss"]
+        return logs
+
+    def keep(epoch, logs=None):
+        learning = [network for network in joint.layers if network in generators]  # the averages are in this order
+        latest = [g_model.get_weights() for g_model in generators]
+        joint.optimizer.finalize_variable_values([v for network in learning for v in network.trainable_variables])
+        for g_model, weights, name in zip(generators, latest, ("horse2zebra", "zebra2horse"), strict=True):
+            save_pretrained(g_model, FOLDER / f"{name}.npz")  # the averages have taken the weights' place
+            g_model.set_weights(weights)
+
+    models = dict.fromkeys(generators, joint) | {d_model_A: d_model_A, d_model_B: d_model_B}
+    save = kg.SaveRun("runs/horse2zebra", models)
+    done = save.restore()
+    callbacks = [LinearDecay([model.optimizer for model in (joint, d_model_A, d_model_B)]), save]
+    callbacks.append(keras.callbacks.LambdaCallback(on_epoch_end=keep))
+    kg.loop(step, joint, networks, HORSE_EPOCHS, HORSE_STEPS, callbacks, done, verbose=2)
+
+
+def halved(photographs):
+    """In [-1, 1], each 2x2 pixels as their mean: small enough for a judge to learn from."""
+    n, size, _, _ = photographs.shape
+    return kg.to_tanh(photographs).reshape(n, size // 2, 2, size // 2, 2, 3).mean(axis=(2, 4))
+
+
+def score_translators():
+    """How many translations a judge takes for the other animal; it has learnt from the training photographs alone."""
+    keras.utils.set_random_seed(SEED)
+    sets = kg.load_domains("horse2zebra", HORSE_PIXELS)
+    images = [np.concatenate([halved(photographs) for photographs in domains]) for domains in sets]
+    labels = [np.repeat([0, 1], [len(photographs) for photographs in domains]) for domains in sets]
+    judge = kg.train_judge(list(zip(images, labels, strict=True)))
+    generators = [kg.load_pretrained(name) for name in ("horse2zebra", "zebra2horse")]
+    for label, (there, back) in enumerate((generators, generators[::-1])):
+        x = kg.to_tanh(sets[1][label])
+        translated = there.predict(x, batch_size=20, verbose=0)
+        again = back.predict(translated, batch_size=20, verbose=0)
+        before, after = (np.mean(kg.predict_labels(judge, halved(images)) != label) for images in (x, translated))
+        print(f"{('horses', 'zebras')[label]}: taken for the other {before:.0%}, translated {after:.0%};", end=" ")
+        print(
+            f"L1 of the translation {np.abs(translated - x).mean():.3f}, there and back {np.abs(again - x).mean():.3f}"
+        )
+
+
 TRAININGS = {
     "judges": (train_judges, score_judges),
     "faces_generator": (train_generator, score_generator),
     "faces_vae": (train_vae, score_vae),
     "cifar10_dcgan": (train_dcgan, lambda: score_photographs("cifar10_dcgan")),
     "cifar10_acgan": (train_acgan, lambda: score_photographs("cifar10_acgan", CLASSES)),
+    "horse2zebra": (train_translators, score_translators),
 }
 
 if __name__ == "__main__":
