@@ -282,6 +282,17 @@ def test_published_figures_are_small_and_look_the_same(kind, share):
     assert before.shape == after.shape and np.abs(before - after).mean() < 1
 
 
+def test_only_large_jpegs_lose_quality(monkeypatch):
+    noise, sizes = Image.effect_noise((100, 100), 50), []
+    noise.save(buffer := io.BytesIO(), "jpeg", quality=95)
+    stored = base64.b64encode(buffer.getvalue()).decode()
+    for limit in (len(stored), len(stored) - 1):
+        monkeypatch.setattr(tool, "LARGE_JPEG", limit)
+        (output,) = tool.with_small_pictures([nbformat.v4.new_output("display_data", {"image/jpeg": stored})])
+        sizes.append(len(output.data["image/jpeg"]))
+    assert sizes[0] > 0.8 * len(stored) and sizes[1] < 0.65 * len(stored)
+
+
 def test_publish_leaves_a_failing_notebook_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(tool, "BUILD", tmp_path / "build")
     path = write(tmp_path / "tiny.ipynb", PARAMETERS, "print('so far')", "1 / 0", "RESULTS = {}")

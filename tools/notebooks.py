@@ -199,16 +199,21 @@ def without_chatter(outputs):
     return [output for output in outputs if output.get("text") != ""]
 
 
+LARGE_JPEG = 120_000  # characters of base64: 90 kB
+
+
 def with_small_pictures(outputs):
     """Outputs whose pictures look the same and take less room.
 
-    PNGs have 256 colours at most: enough for curves and texts, and often a third of the size. JPEGs keep their quality
-    and are packed better, by a tenth or so.
+    PNGs have 256 colours at most: enough for curves and texts, and often a third of the size. JPEGs are packed better,
+    by a tenth or so, and keep their quality; only those of more than 90 kB, large grids of photographs, lose some.
     """
-    ways = {"png": {"optimize": True}, "jpeg": {"quality": "keep", "optimize": True, "progressive": True}}
+    ways = {"png": {"optimize": True}, "jpeg": {"optimize": True, "progressive": True}}
     for output in outputs:
         for kind, how in ways.items():
             if stored := output.get("data", {}).get(f"image/{kind}"):
+                if kind == "jpeg":
+                    how["quality"] = 75 if len(stored) > LARGE_JPEG else "keep"
                 small, picture = io.BytesIO(), Image.open(io.BytesIO(base64.b64decode(stored)))
                 picture = picture.convert("RGB").quantize(256) if kind == "png" else picture
                 picture.save(small, kind, **how)
