@@ -1,6 +1,7 @@
 """Keras callbacks that the notebooks share; those of every training are in loop.py, the saver in runs.py."""
 
 import math
+from numbers import Integral
 
 import keras
 
@@ -17,6 +18,9 @@ class SampleGrid(keras.callbacks.Callback):
         n_columns: columns of the grid.
         value_range: `(low, high)` of the generator's images.
 
+    Raises:
+        ValueError: `every` is no whole number of epochs.
+
     Attributes:
         epochs: epochs finished at each picture; 0 is the untrained generator, where a run does not go on.
         frames: the pictures, uint8 `(height, width, channels)` each.
@@ -24,6 +28,8 @@ class SampleGrid(keras.callbacks.Callback):
 
     def __init__(self, g_model, inputs, every=None, n_columns=None, value_range=(-1, 1)):
         super().__init__()
+        if every is not None and (not isinstance(every, Integral) or every < 1):
+            raise ValueError(f"every is {every!r}; it must be a whole number of epochs, at least 1.")
         self.g_model, self.inputs, self.every, self.n_columns = g_model, inputs, every, n_columns
         self.value_range = value_range
         self.epochs, self.frames = [], []
@@ -44,5 +50,6 @@ class SampleGrid(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         n_epochs = self.params["epochs"]
-        if (epoch + 1) % (self.every or math.ceil(n_epochs / 10)) == 0 or epoch + 1 == n_epochs:
+        last = epoch + 1 == n_epochs or self.model.stop_training
+        if (epoch + 1) % (self.every or math.ceil(n_epochs / 10)) == 0 or last:
             self._take(epoch + 1)

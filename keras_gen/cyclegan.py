@@ -8,7 +8,7 @@ images of their domain from translated ones. Each generator trains through a com
 import keras
 import numpy as np
 
-from .checks import check_cyclegan
+from .checks import check_cyclegan, check_network, loss_of
 from .gan import generate_real_samples
 from .loop import loop, train_only
 
@@ -55,7 +55,8 @@ class ImagePool:
 def define_composite_model(g_model_1, d_model, g_model_2, image_shape, loss_weights=(1, 5, 10, 10)):
     """Stack the networks into the composite model that trains one generator, `g_model_1`.
 
-    Inputs: images `x_1` of domain 1 and `x_2` of domain 2. Outputs, by name, with the lecture's losses:
+    Inputs: images `x_1` of domain 1 and `x_2` of domain 2. Outputs, by name, with the lecture's losses; where the
+    discriminator was compiled with another one than mean squared error, the adversarial loss is that one too:
 
         adversarial      d_model(g_model_1(x_1))      should be 1      mean squared error
         identity         g_model_1(x_2)               should be x_2    mean absolute error
@@ -74,7 +75,12 @@ def define_composite_model(g_model_1, d_model, g_model_2, image_shape, loss_weig
     Returns:
         The compiled composite model. It carries the `ImagePool` of what `g_model_1` makes as `.pool`, and as
         `.made_from` a function that returns the three networks.
+
+    Raises:
+        ValueError: where the inputs of a network are not known.
     """
+    for name, network in (("g_model_1", g_model_1), ("d_model", d_model), ("g_model_2", g_model_2)):
+        check_network(network, name)
     g_model_1.trainable, d_model.trainable, g_model_2.trainable = True, False, False
     input_gen, input_id = keras.Input(image_shape), keras.Input(image_shape)
     gen1_out = g_model_1(input_gen)
@@ -88,7 +94,7 @@ def define_composite_model(g_model_1, d_model, g_model_2, image_shape, loss_weig
     outputs = {name: keras.layers.Identity(name=name)(output) for name, output in outputs.items()}
     model = keras.Model([input_gen, input_id], outputs, name=f"composite_{g_model_1.name}")
     model.compile(
-        loss=dict(zip(outputs, ("mse", "mae", "mae", "mae"), strict=True)),
+        loss=dict(zip(outputs, (loss_of(d_model) or "mse", "mae", "mae", "mae"), strict=True)),
         loss_weights=dict(zip(outputs, loss_weights, strict=True)),
         optimizer=keras.optimizers.Adam(learning_rate=2e-4, beta_1=0.5),
     )

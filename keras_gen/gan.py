@@ -11,7 +11,16 @@ import random
 import keras
 import numpy as np
 
-from .checks import check_discriminator, check_training, split_dataset
+from .checks import (
+    check_discriminator,
+    check_network,
+    check_pair,
+    check_training,
+    layers_of,
+    loss_of,
+    split_dataset,
+    unwrapped,
+)
 from .images import to_tanh
 from .latent import generate_latent_points
 from .loop import loop, train_only, train_step
@@ -37,6 +46,13 @@ def generate_real_samples(dataset, n_samples):
 
 def generate_fake_samples(g_model, latent_dim, n_samples, n_classes=None):
     """Let the generator make samples, with the label 0.
+
+    The generator draws as it does when it is used: a batch normalisation in it goes by its moving averages, not by the
+    batch as while it trains.
+
+    Args:
+        g_model: latent points, or `[points, labels]`, to images.
+        latent_dim, n_samples, n_classes: as in `generate_latent_points`.
 
     Returns:
         `x, y`: the images, or `[images, labels]` where `n_classes` is given; and zeros `(n_samples, 1)`.
@@ -78,12 +94,19 @@ def define_gan(g_model, d_model, optimizer=None):
 
     Args:
         g_model: latent points `(n, latent_dim)`, or `[points, labels]`, to images. Not compiled: it never trains alone.
-        d_model: images, or `[images, labels]`, to the probability of being real, `(n, 1)`. Compiled.
+        d_model: images, or `[images, labels]`, to the probability of being real, `(n, 1)`. Compiled: the generator
+            learns by the discriminator's own loss, so that logits, least squares or a hinge mean the same to both.
         optimizer: the generator's; by default the lecture's, Adam(0.0002, beta_1=0.5).
 
     Returns:
         The compiled composite model: the generator's inputs to the discriminator's answer.
+
+    Raises:
+        ValueError: where the two networks do not fit together, or their inputs are not known.
     """
+    check_network(g_model, "g_model")
+    check_network(d_model, "d_model")
+    check_pair(g_model, d_model)
     d_model.trainable = False
     points, *labels = g_model.inputs
     inputs = [points, *labels] if labels else points
@@ -91,7 +114,7 @@ def define_gan(g_model, d_model, optimizer=None):
     gan_model = keras.Model(inputs, d_model([images, *labels] if labels else images), name="gan")
     # beta_1=0.5: Adam's 0.9 averages over ten steps, too slow for a target that moves with every one
     optimizer = optimizer or keras.optimizers.Adam(learning_rate=2e-4, beta_1=0.5)
-    gan_model.compile(loss="binary_crossentropy", optimizer=optimizer)
+    gan_model.compile(loss=loss_of(d_model) or "binary_crossentropy", optimizer=optimizer)
     return gan_model
 
 
@@ -111,32 +134,37 @@ def train(
 
     Args:
         g_model, d_model, gan_model: the generator, the compiled discriminator and `define_gan` of the two.
-        dataset: images, or `(images, labels)` for a conditional GAN; uint8, or float in [-1, 1].
+        dataset: images, or `(images, labels)` for a conditional GAN; uint8, or float in [-1, 1]. Fakes are asked for
+            the classes that occur among the labels, all equally often.
         latent_dim: size of the generator's latent input.
         n_batch: images a step, an even number: the discriminator sees half real, half fake ones.
         n_epochs, callbacks, initial_epoch, verbose: as in `loop`. The callbacks' `model` is `gan_model`.
 
+    The discriminator learns from fakes as the generator makes them in its own step: a batch normalisation in it goes by
+    the batch, where the lecture's `predict` goes by the moving averages, which are other pictures.
+
     Returns:
-        A `keras.callbacks.History` with the means of each epoch: `d_loss_real`, `d_loss_fake`, `g_loss` in nats, and
-        `d_acc_real`, `d_acc_fake` in [0, 1].
+        A `keras.callbacks.History` with the means of each epoch: `d_loss_real`, `d_loss_fake`, `g_loss` in the units of
+        the discriminator's loss, nats for cross-entropy, and `d_acc_real`, `d_acc_fake` in [0, 1].
 
     Raises:
         ValueError: before the first step, where models and data do not fit together.
     """
     check_training(g_model, d_model, gan_model, dataset, latent_dim, n_batch)
     images, labels = split_dataset(dataset)
-    n_classes = None if labels is None else int(labels.max()) + 1
+    classes = None if labels is None else np.unique(labels)
     half_batch, networks = n_batch // 2, (g_model, d_model)
+    painter = as_it_trains(g_model)
 
     def step():
         # Phase 1: the discriminator learns from half a batch of real images and half a batch of fakes.
         x_real, y_real = generate_real_samples(images if labels is None else (images, labels), half_batch)
         real = train_only(d_model, networks, d_model, x_real, y_real)
-        x_fake, y_fake = generate_fake_samples(g_model, latent_dim, half_batch, n_classes)
+        x_fake, y_fake = generate_fake_samples(painter, latent_dim, half_batch, classes)
         fake = train_only(d_model, networks, d_model, x_fake, y_fake)
 
         # Phase 2: the generator learns to have a full batch of fakes called real: inverted labels.
-        x_gan = generate_latent_points(latent_dim, n_batch, n_classes)
+        x_gan = generate_latent_points(latent_dim, n_batch, classes)
         y_gan = np.ones((n_batch, 1), "float32")
         gan = train_only(g_model, networks, gan_model, x_gan, y_gan)
 
@@ -146,28 +174,81 @@ def train(
     return loop(step, gan_model, networks, n_epochs, len(images) // n_batch, callbacks, initial_epoch, verbose)
 
 
-def averaged_generator(g_model, gan_model):
+def as_it_trains(g_model):
+    """The generator as its own training step calls it: itself, or a model around it that normalises by the batch."""
+    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers_of(g_model)):
+        return g_model
+    inputs = g_model.inputs if len(g_model.inputs) > 1 else g_model.inputs[0]
+    return keras.Model(inputs, g_model(inputs, training=True))
+
+
+def averaged_generator(g_model, gan_model, inputs=None):
     """A copy of the generator whose weights are running averages over the last training steps.
 
     The two players of a GAN circle around each other; the average of the generator's weights lies nearer to the middle
     of the circle than any single one (Yazici et al. 2019). Goes beyond the lecture. Keras's optimizers keep the average
     when asked to: `gan_model.compile(loss=..., optimizer=keras.optimizers.Adam(..., use_ema=True))`.
 
+    The moving means and variances of a batch normalisation belong to the latest weights: those of the copy are measured
+    anew, over 20 batches.
+
+    Args:
+        g_model: the generator.
+        gan_model: the compiled model through which it learns.
+        inputs: what the generator is shown for that, latent points `(n, latent_dim)` or `[points, labels]`; by default
+            2,000 points from N(0, I). Without batch normalisation they are not needed.
+
+    Returns:
+        A model of the same kind, with weights of its own.
+
     Raises:
-        ValueError: where the optimizer of `gan_model` keeps no average, or has not trained yet.
+        ValueError: where the optimizer of `gan_model` keeps no average, trains another generator or has not trained
+            yet; or where a batch normalisation needs the inputs of a conditional generator.
     """
-    if not gan_model.optimizer.use_ema:
+    check_network(g_model, "g_model")
+    optimizer = unwrapped(gan_model.optimizer)
+    if not optimizer.use_ema:
         raise ValueError("gan_model's optimizer keeps no average: compile it with use_ema=True before training.")
-    if not gan_model.optimizer.built:
+    if not optimizer.built:
         raise ValueError("There is no average yet: gan_model has not trained a step.")
-    weights = g_model.get_weights()
+    # Keras pairs averages and weights by their place: all that the optimizer trains must be named, in its own order.
+    learners = optimizer._trainable_variables
+    known = {id(variable) for variable in learners}
+    if not all(id(variable) in known for variable in g_model.trainable_variables):
+        raise ValueError("gan_model trains another generator: give the one that it was made from.")
+    if inputs is None:
+        if len(g_model.inputs) > 1 and as_it_trains(g_model) is not g_model:
+            raise ValueError(
+                "The generator's batch normalisation is measured anew, on inputs that only you know: "
+                "averaged_generator(g_model, gan_model, [points, labels]), such as 2,000 of generate_latent_points."
+            )
+        inputs = np.random.default_rng(0).standard_normal((2_000, g_model.inputs[0].shape[-1])).astype("float32")
     seeds = random.getstate()
     average = keras.models.clone_model(g_model)
     random.setstate(seeds)  # layers without a seed draw theirs there: a look at the average must not change the run
-    gan_model.optimizer.finalize_variable_values(g_model.trainable_variables)  # the averages take the weights' place
+    latest = [keras.ops.convert_to_numpy(variable) for variable in learners]
+    optimizer.finalize_variable_values(learners)  # the averages take the weights' place
     average.set_weights(g_model.get_weights())
-    g_model.set_weights(weights)
+    for variable, value in zip(learners, latest, strict=True):
+        variable.assign(value)
+    measure_batches(average, inputs)
     return average
+
+
+def measure_batches(g_model, inputs):
+    """Set every batch normalisation's moving mean and variance to the means over 20 batches of `inputs`."""
+    norms = [layer for layer in layers_of(g_model) if isinstance(layer, keras.layers.BatchNormalization)]
+    if not norms:
+        return
+    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    momenta = [norm.momentum for norm in norms]
+    g_model.trainable = True  # a frozen one would go by the moving averages
+    for i, batch in enumerate(zip(*(np.array_split(x, 20) for x in inputs), strict=True)):
+        for norm in norms:
+            norm.momentum = i / (i + 1)  # the moving average of all batches so far is then their mean
+        g_model(list(batch) if len(batch) > 1 else batch[0], training=True)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 def summarize_performance(epoch, g_model, d_model, dataset, latent_dim, n_samples=150, folder=None):
@@ -187,9 +268,9 @@ def summarize_performance(epoch, g_model, d_model, dataset, latent_dim, n_sample
     if n_samples < 1:
         raise ValueError(f"n_samples is {n_samples}; at least 1 is needed to measure an accuracy.")
     labels = split_dataset(dataset)[1]
-    n_classes = None if labels is None else int(labels.max()) + 1
+    classes = None if labels is None else np.unique(labels)
     x_real, y_real = generate_real_samples(dataset, n_samples)
-    x_fake, y_fake = generate_fake_samples(g_model, latent_dim, n_samples, n_classes)
+    x_fake, y_fake = generate_fake_samples(g_model, latent_dim, n_samples, classes)
     acc_real = d_model.evaluate(x_real, y_real, verbose=0, return_dict=True)["accuracy"]
     acc_fake = d_model.evaluate(x_fake, y_fake, verbose=0, return_dict=True)["accuracy"]
     print(f">epoch {epoch + 1}: accuracy real={acc_real:.0%} fake={acc_fake:.0%}")

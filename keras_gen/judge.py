@@ -5,22 +5,23 @@ channels)`; floats of another range are converted first, `to_uint8(images, (0, 1
 generated image has no finer shades than a real one.
 """
 
-import contextlib
+import difflib
 import hashlib
-import os
+from numbers import Integral
 from typing import NamedTuple
 
 import keras
 import numpy as np
 from keras import layers
 
-from .data import load_dataset
+from .data import DataUnavailable, load_dataset
 from .data.sets import CHECKOUT, keras_home
-from .images import to_numpy, to_uint8
-from .pretrained import FOLDER, load_pretrained
+from .images import generated_to_uint8, to_numpy, to_uint8, way_to_an_array
+from .pretrained import load_pretrained, plain_keras, shipped_files, write_npz
 
 EPOCHS = {"digits": 15, "mnist": 4, "fashion_mnist": 4, "cifar10": 8, "faces": 3}
 _VERSION = 1  # goes up with every change to how judges are built or trained: old files are then left aside
+_SHIPPED = "judge_"  # opens the names of the shipped judges' files
 
 
 class Judge(NamedTuple):
@@ -41,18 +42,56 @@ class Judge(NamedTuple):
         return f"Judge of {self.name}: right on {self.test_accuracy:.2%} of its real test images."
 
 
+def load_judge(name):
+    """Load a judge that comes with the project; no data set is needed.
+
+    Args:
+        name: "digits", "faces", "mnist" or "cifar10".
+
+    Returns:
+        A `Judge`. Its `test_accuracy` was counted once, on the test images that its card in data/README.md names.
+
+    Raises:
+        ValueError: another name.
+        DataUnavailable: the file is damaged.
+    """
+    there = _shipped_judges()
+    if not isinstance(name, str) or name not in there:
+        nearest = difflib.get_close_matches(str(name).lower(), there, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(
+            f"No judge of {name!r} comes with the project; there are those of {', '.join(there) or 'nothing'}.{hint} "
+            "train_judge trains one of any data set with classes."
+        )
+    model = load_pretrained(_SHIPPED + name)
+    path = shipped_files()[_SHIPPED + name]
+    with np.load(path) as file:
+        if "test_accuracy" not in file:
+            raise DataUnavailable(f"{path.name} holds no test accuracy: take the one in the repository's data/pretrained/.")
+        judge = Judge(model, name, float(file["test_accuracy"]))
+    print(judge)
+    return judge
+
+
+def _shipped_judges():
+    return sorted(name.removeprefix(_SHIPPED) for name in shipped_files() if name.startswith(_SHIPPED))
+
+
 def train_judge(dataset, epochs=None):
     """Train a small CNN to classify real images, so that it can score generated ones.
 
     The judges of "digits", "faces", "mnist" and "cifar10" come trained with the project: everybody scores with the same
-    ones, and nobody waits. Others are trained, that of "fashion_mnist" in a minute on two CPU cores, and kept in data/
-    (outside a checkout: in Keras's folder) under a hash of the data and the epochs: a subset has its own judge. Only
-    training images are learnt from; the accuracy on the test images is printed and kept with the judge. Python's,
-    NumPy's and Keras's global seeds stay untouched.
+    ones, and nobody waits, nor needs the data set (see `load_judge`). Others are trained, that of "fashion_mnist" in a
+    minute on two CPU cores, and kept in data/ (outside a checkout: in Keras's folder) under a hash of the data and the
+    epochs: a subset has its own judge. Only training images are learnt from; the accuracy on the test images is printed
+    and kept with the judge. Python's, NumPy's and Keras's global seeds stay untouched; a judge is float32 and takes
+    its channels last, whatever Keras's global settings are.
 
     Args:
         dataset: a name for `load_dataset`, or what it returns: `(x_train, y_train), (x_test, y_test)`. Images may also
-            be floats in [-1, 1].
+            be floats in [-1, 1], labels of shape `(n, 1)`. Your own images and labels are cut in two first:
+            `x_train, x_test, y_train, y_test = sklearn.model_selection.train_test_split(images, labels,
+            stratify=labels, random_state=0)`.
         epochs: passes over the training images, of a training anew; None takes the judge that comes with the project
             where there is one, else 3 to 15 epochs by the data set, and 10 for your images.
 
@@ -60,40 +99,58 @@ def train_judge(dataset, epochs=None):
         A `Judge`.
 
     Raises:
-        ValueError: images or labels that are not as `load_dataset` returns them; else as in `load_dataset`.
+        ValueError: images or labels that are not as `load_dataset` returns them, epochs that are no whole number, at
+            least 1; else as in `load_dataset`.
         DataUnavailable: as in `load_dataset`.
     """
+    if epochs is not None and (not isinstance(epochs, Integral) or epochs < 1):
+        raise ValueError(f"epochs is {epochs!r}; it must be a whole number, at least 1, or None.")
+    if epochs is None and isinstance(dataset, str) and dataset in _shipped_judges():
+        return load_judge(dataset)
     name = dataset if isinstance(dataset, str) else "your images"
-    (x_train, y_train), (x_test, y_test) = load_dataset(dataset) if isinstance(dataset, str) else dataset
-    x_train = checked(x_train, "training images")
-    x_test = checked(x_test, "test images", x_train.shape[1:])
+    (x_train, y_train), (x_test, y_test) = _parts(load_dataset(dataset) if isinstance(dataset, str) else dataset)
+    x_train = to_uint8(_shaped(x_train, "training images"))
+    x_test = to_uint8(_shaped(x_test, "test images", x_train.shape[1:]))
     y_train = checked_labels(y_train, x_train, np.inf)
     n_classes = int(y_train.max()) + 1
+    if n_classes > len(x_train):
+        raise ValueError(
+            f"Labels run up to {n_classes - 1}, more classes than training images ({len(x_train)}). From 0 on they are "
+            "numbered by np.unique(labels, return_inverse=True)[1]."
+        )
     y_test = checked_labels(y_test, x_test, n_classes)
-    if epochs is None and (FOLDER / f"judge_{name}.npz").is_file():
-        judge = _judge(load_pretrained(f"judge_{name}"), name, x_test, y_test)
-        print(judge)
-        return judge
 
-    epochs = epochs or EPOCHS.get(name, 10)
-    classifier, model = _define_judge(x_train.shape[1:], n_classes)
+    epochs = EPOCHS.get(name, 10) if epochs is None else int(epochs)
+    with plain_keras():
+        classifier, model = _define_judge(x_train.shape[1:], n_classes)
     path = _cache_file(name, epochs, x_train, y_train, x_test, y_test)
     test_accuracy = _load(path, model)
-    if test_accuracy is not None:
-        judge = Judge(model, name, test_accuracy)
-    else:
+    if test_accuracy is None:
         print(f"Training the judge of {name}, once: {epochs} epochs of {len(x_train):,} images ...")
         _fit(classifier, x_train, y_train, epochs)
-        judge = _judge(model, name, x_test, y_test)
-        _save(path, model, judge.test_accuracy)
+        test_accuracy = float(np.mean(predict_labels(Judge(model, name, 0), x_test) == y_test))
+        _save(path, model, test_accuracy)
+    judge = Judge(model, name, test_accuracy)
     print(judge)
     return judge
 
 
-def _judge(model, name, x_test, y_test):
-    """A judge, its accuracy counted on these test images."""
-    right = predict_labels(Judge(model, name, 0), x_test) == y_test
-    return Judge(model, name, float(np.mean(right)))
+def _parts(dataset):
+    """A data set as `(x_train, y_train), (x_test, y_test)`, or a ValueError that says how to make it so."""
+    wanted = "A judge wants a training and a test part, ((x_train, y_train), (x_test, y_test))"
+    cut = (
+        "x_train, x_test, y_train, y_test = sklearn.model_selection.train_test_split(images, labels, stratify=labels, "
+        "random_state=0) cuts images and labels in two"
+    )
+    if not isinstance(dataset, (tuple, list)):
+        if hasattr(dataset, "__array__"):
+            raise ValueError(f"{wanted}; given: images without labels. With a label for each, {cut}.")
+        raise ValueError(f"{wanted}; given: a {type(dataset).__name__}. {way_to_an_array(dataset)} Then {cut}.")
+    if not all(isinstance(part, (tuple, list)) for part in dataset):
+        raise ValueError(f"{wanted}; given: {len(dataset)} arrays. {cut}.")
+    if len(dataset) != 2 or any(len(part) != 2 for part in dataset):
+        raise ValueError(f"{wanted}; given: {len(dataset)} parts, of {', '.join(str(len(part)) for part in dataset)}.")
+    return dataset
 
 
 def _define_judge(image_shape, n_classes):
@@ -150,26 +207,25 @@ def _load(path, model):
         with path.open("rb") as file, np.load(file) as kept:
             weights = [kept[str(i)] for i in range(len(model.weights))]
             test_accuracy = float(kept["test_accuracy"])
-        model.set_weights(weights)
+        # All is looked at before the first weight is set: a training anew must start from the judge's own ones.
+        if [weight.shape for weight in weights] != [weight.shape for weight in model.weights]:
+            raise ValueError("weights of another judge")
+        if not all(np.isfinite(weight).all() for weight in weights) or not 0 <= test_accuracy <= 1:
+            raise ValueError("numbers that no judge has")
     except FileNotFoundError:
         return None
     except Exception as error:  # damaged bytes make NumPy, zipfile and zlib raise a dozen kinds
         print(f"{path.name} is damaged ({type(error).__name__}); it will be replaced.")
         return None
+    model.set_weights(weights)
     return test_accuracy
 
 
 def _save(path, model, test_accuracy):
-    weights = {str(i): w for i, w in enumerate(model.get_weights())}
-    part = path.with_suffix(f".{os.getpid()}.part")  # put in place whole: nobody ever meets half a judge
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            np.savez(file, test_accuracy=test_accuracy, **weights)
-        os.replace(part, path)
+        write_npz(path, test_accuracy=test_accuracy, **{str(i): w for i, w in enumerate(model.get_weights())})
     except OSError as error:  # a read-only or full disk costs the cache, not the judge
-        with contextlib.suppress(OSError):  # where there is none, nor a folder for it
-            part.unlink()
         print(f"The judge is not kept: {error}.")
 
 
@@ -205,19 +261,30 @@ def predict_labels(judge, images):
     return ask(judge, images)[1].argmax(axis=1)
 
 
-def ask(judge, images):
-    """The judge's features `(n, 64)` and class logits `(n, n_classes)` of images."""
-    images = checked(images, "images", judge.model.input_shape[1:])
+def ask(judge, images, real=False):
+    """The judge's features `(n, 64)` and class logits `(n, n_classes)` of images; `real` as in `checked`."""
+    count_classes(judge)
+    images = checked(images, "images", judge.model.input_shape[1:], real)
     return judge.model.predict(images, batch_size=256, verbose=0)
 
 
-def checked(images, what, shape=None):
+def count_classes(judge):
+    """How many classes a judge knows; a ValueError where it is none."""
+    if not isinstance(judge, Judge):
+        raise ValueError(
+            f"judge must be a Judge, as load_judge and train_judge return it; given: a {type(judge).__name__}."
+        )
+    return judge.model.output_shape[1][1]
+
+
+def checked(images, what, shape=None, real=False):
     """Verify images, and make them uint8.
 
     Args:
         images: uint8, or floats in [-1, 1], `(n, height, width, channels)`, n at least 1.
         what: names the images in an error about their shape, such as "test images".
         shape: the `(height, width, channels)` wanted; None allows any.
+        real: whether they are real images, which are never light all over; see `generated_to_uint8`.
 
     Returns:
         uint8, the same shape.
@@ -225,18 +292,25 @@ def checked(images, what, shape=None):
     Raises:
         ValueError: another shape, no image, or another range (see `to_uint8`).
     """
+    images = _shaped(images, what, shape)
+    return to_uint8(images) if real else generated_to_uint8(images)
+
+
+def _shaped(images, what, shape=None):
+    """Images as an array; a ValueError for another shape, or none."""
     images = to_numpy(images)
     if images.ndim != 4 or len(images) == 0 or (shape and images.shape[1:] != tuple(shape)):
         wanted = ", ".join(map(str, shape or ("height", "width", "channels")))
-        raise ValueError(f"The {what} must have shape (n, {wanted}), n at least 1; given: {images.shape}.")
-    return to_uint8(images)
+        axis = " images[..., None] adds the axis of the channels." if images.ndim == 3 else ""
+        raise ValueError(f"The {what} must have shape (n, {wanted}), n at least 1; given: {images.shape}.{axis}")
+    return images
 
 
 def checked_labels(labels, images, n_classes):
     """Verify labels, one for each image.
 
     Args:
-        labels: integers `(n,)`, 0 to n_classes - 1.
+        labels: integers `(n,)` or `(n, 1)`, 0 to n_classes - 1.
         images: of any kind; only their number n counts, at least 1.
         n_classes: how many classes there are.
 
@@ -246,9 +320,16 @@ def checked_labels(labels, images, n_classes):
     Raises:
         ValueError: labels that are not integers, of another shape or of another class, or none.
     """
-    labels = np.asarray(labels)
-    if labels.dtype.kind not in "iu" or labels.shape != (len(images),) or len(labels) == 0:
-        raise ValueError(f"Labels must be {len(images)} integers; given: {labels.dtype} of shape {labels.shape}.")
+    labels, n = to_numpy(labels), len(images)
+    if labels.dtype.kind not in "iu" or labels.shape not in ((n,), (n, 1)) or n == 0:
+        way = ""
+        if labels.ndim == 2 and labels.shape[1] > 1:
+            way = " One-hot rows become integers with labels.argmax(axis=1)."
+        elif labels.dtype.kind in "fb":
+            way = ' labels.astype("int64") makes them so.'
+        elif labels.dtype.kind in "OUS":
+            way = " Names become integers with np.unique(labels, return_inverse=True)[1]."
+        raise ValueError(f"Labels must be {n} integers; given: {labels.dtype} of shape {labels.shape}.{way}")
     if labels.min() < 0 or labels.max() >= n_classes:
         raise ValueError(f"Labels run from {labels.min()} to {labels.max()}; the classes are 0 to {n_classes - 1}.")
-    return labels.astype(np.int64)
+    return labels.reshape(-1).astype(np.int64)

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 from sklearn.linear_model import LinearRegression
 
-from .images import to_numpy
+from .checks import check_network, extremes, noise_points
+from .images import checked_images, to_numpy
 
 
 def generate_latent_points(latent_dim, n_samples, n_classes=None):
@@ -13,8 +14,8 @@ def generate_latent_points(latent_dim, n_samples, n_classes=None):
     Args:
         latent_dim: size of the latent space.
         n_samples: how many points.
-        n_classes: for a conditional generator, the number of classes; a label is then drawn for each point, all
-            classes equally likely.
+        n_classes: for a conditional generator, the number of classes, or an array of the classes themselves where they
+            are not 0, 1, 2 and so on; a label is then drawn for each point, all classes equally likely.
 
     Returns:
         Points, float32 `(n_samples, latent_dim)`; with `n_classes` the list `[points, labels]`, labels int64
@@ -23,7 +24,8 @@ def generate_latent_points(latent_dim, n_samples, n_classes=None):
     points = np.random.standard_normal((n_samples, latent_dim)).astype("float32")
     if n_classes is None:
         return points
-    return [points, np.random.randint(0, n_classes, (n_samples, 1))]
+    classes = np.arange(n_classes) if np.ndim(n_classes) == 0 else np.asarray(n_classes)
+    return [points, classes[np.random.randint(0, len(classes), (n_samples, 1))]]
 
 
 def interpolate_points(p1, p2, n_steps=10, method="linear"):
@@ -105,7 +107,7 @@ def attribute_directions(points, attributes):
     return regression.coef_.T.astype("float32")
 
 
-def invert_generator(g_model, images, n_steps=300, learning_rate=0.1, start=None):
+def invert_generator(g_model, images, n_steps=300, learning_rate=0.1, start=None, value_range=None):
     """Find the latent points whose images come nearest to the given ones (Zhu et al. 2016): gradient descent on z.
 
     The squared error of the pixels is minimised by Adam, for all images at once. A point stays within the sphere of
@@ -113,33 +115,50 @@ def invert_generator(g_model, images, n_steps=300, learning_rate=0.1, start=None
 
     Args:
         g_model: latent points `(n, latent_dim)` to images. It is not changed.
-        images: float, in the generator's range and shape `(n, height, width, channels)`.
+        images: of the generator's shape, `(n, height, width, channels)`: uint8, or floats in the generator's range.
         n_steps, learning_rate: of Adam; the rate falls to 0 along a cosine.
         start: where to begin, `(n, latent_dim)`; by default in the origin.
+        value_range: `(low, high)` of a generator that makes images in another range than [-1, 1], such as (0, 1).
 
     Returns:
         float32 `(n, latent_dim)`. A local minimum: other starts can end better.
 
     Raises:
-        ValueError: images or start points of another shape, or a generator that takes labels too.
+        ValueError: images or start points of another shape or range, or a generator that takes labels too.
     """
+    check_network(g_model, "g_model")
     if len(g_model.inputs) != 1:
         raise ValueError(
             f"invert_generator descends on latent points alone; this generator takes {len(g_model.inputs)} inputs. Fix "
             "the labels first: keras.Model(points, g_model([points, labels])) with labels of your choice."
         )
-    images = to_numpy(images).astype("float32")
     latent_dim, shape = g_model.input_shape[-1], g_model.output_shape[1:]
+    lowest, highest = extremes(g_model, [noise_points(latent_dim)])
+    if value_range is None and 0 <= lowest < highest:
+        raise ValueError("The generator makes images without a value below 0: say in which range, value_range=(0, 1).")
+    images = to_numpy(images)
     if images.shape[1:] != shape or len(images) == 0:
         raise ValueError(f"The generator makes images of shape (n, {str(shape)[1:-1]}); given: {images.shape}.")
+    images, given = checked_images(images, value_range)
+    if images.dtype == np.uint8:
+        low, high = value_range or (-1, 1)
+        images = low + images * np.float32((high - low) / given[1])
+    images = images.astype("float32")
     start = np.zeros((len(images), latent_dim)) if start is None else np.asarray(start)
     if start.shape != (len(images), latent_dim):
         raise ValueError(f"Start points of shape {(len(images), latent_dim)} are wanted; given: {start.shape}.")
 
     # A table of points, one row an image, is the only thing that learns. Keras calls such a table an embedding.
     sphere = keras.constraints.MaxNorm(latent_dim**0.5, axis=1)
-    points = keras.layers.Embedding(len(images), latent_dim, embeddings_constraint=sphere)
-    generator = keras.layers.Lambda(lambda z: g_model(z, training=False))  # a Lambda's weights are not trained
+    points = keras.layers.Embedding(
+        len(images),
+        latent_dim,
+        embeddings_initializer="zeros",  # a random one would draw its seed from Python's generator
+        embeddings_constraint=sphere,
+        dtype="float32",
+    )
+    # A Lambda's weights are not trained.
+    generator = keras.layers.Lambda(lambda z: g_model(z, training=False), dtype="float32")
     index = keras.Input((), dtype="int32")
     model = keras.Model(index, generator(points(index)))
     points.set_weights([start])

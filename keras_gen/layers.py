@@ -14,8 +14,9 @@ class GradientPenalty(keras.layers.Layer):
         critic_and_penalty = keras.Model([real, fake], scores)
 
     The critic's slope dD/dx, at a random place between each real image and its fake, should have the length 1: the loss
-    is `weight` times the mean of (length - 1)^2 over the batch. The model that holds this layer is rebuilt after the
-    critic was loaded, as a GAN's composite is.
+    is `weight` times the mean of (length - 1)^2 over the batch, counted in float32 whatever the critic computes in. The
+    model that holds this layer cannot be saved: the critic can, and the model is built anew around it, as a GAN's
+    composite is.
 
     Args:
         critic: a built model, images `(n, height, width, channels)` to scores `(n, 1)`. It is called with
@@ -24,7 +25,7 @@ class GradientPenalty(keras.layers.Layer):
     """
 
     def __init__(self, critic, weight=10.0, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)  # in float16 the squares of small slopes are 0
         self.critic, self.weight = critic, weight
         self.seed_generator = keras.random.SeedGenerator()
 
@@ -40,3 +41,9 @@ class GradientPenalty(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape):
         return input_shape
+
+    def get_config(self):
+        raise NotImplementedError(
+            "A model with GradientPenalty cannot be saved: it would be loaded with two critics. Save the critic, and "
+            "build the model around it anew; SaveRun keeps a training."
+        )

@@ -21,18 +21,23 @@ import keras
 import numpy as np
 
 from .checks import check_loop
+from .runs import SaveRun
 
 # Before Keras 3.15 train_on_batch returns the mean over all earlier calls; since then it resets its metrics itself.
 RESETS_ITSELF = tuple(int(part) for part in keras.__version__.split(".")[:2]) >= (3, 15)
 
 
 def train_step(model, x, y):
-    """One `train_on_batch`; returns the logs of this batch alone as a dict of floats."""
+    """One `train_on_batch`; returns the logs of this batch alone as a dict of floats.
+
+    A metric of several numbers, such as one a class, counts as their mean.
+    """
     if keras.config.backend() == "tensorflow" and model.optimizer and not model.optimizer.built:
         create_variables(model, x, y)
     if not RESETS_ITSELF:  # twice would cost a small network a tenth of its step
         model.reset_metrics()
-    return {name: float(value) for name, value in model.train_on_batch(x, y, return_dict=True).items()}
+    logs = model.train_on_batch(x, y, return_dict=True)
+    return {name: value if isinstance(value, float) else float(np.mean(value)) for name, value in logs.items()}
 
 
 def create_variables(model, x, y):
@@ -99,38 +104,46 @@ def loop(step, model, networks, n_epochs, n_steps, callbacks=(), initial_epoch=0
     """Call `step()` `n_steps` times an epoch; the means of what it returns become the curves.
 
     Whatever ends the training, Ctrl-C too, all networks are trainable again and every callback's `on_train_end` is
-    called.
+    called, whatever another one raises.
 
     Args:
         step: a function without arguments that trains each network once and returns a dict of losses, numbers each. A
-            loss may be missing in some steps: its mean is over the others.
+            loss may be missing in some steps: its mean is over the others, and nan where an epoch had none.
         model: the model that callbacks know as theirs, and whose `stop_training` ends the training.
         networks: all networks of the system.
         n_epochs: the epoch to stop after, counted from 0.
         n_steps: steps an epoch.
-        callbacks: Keras callbacks.
+        callbacks: Keras callbacks. A `SaveRun` among them comes last: it saves what the others add to the curves.
         initial_epoch: where to go on, as `SaveRun.restore` returns it. The curves of `model.history` up to there, which
             it restores too, are continued.
         verbose: 0 is silent; 2 prints a line an epoch; 1 about ten lines a training, and within an epoch a line that
             updates in place, with the time left; "auto" is 1, without that line where it would land in a file.
 
     Returns:
-        A `keras.callbacks.History`.
+        A `keras.callbacks.History`. Each curve has a value an epoch.
 
     Raises:
-        ValueError: before the first step where a number makes no sense; after it where `step` returns no dict.
+        ValueError: before the first step where a number makes no sense, or for a `BackupAndRestore`; after it where
+            `step` returns no dict.
     """
     check_loop(n_epochs, n_steps, initial_epoch, verbose)
-    earlier, history = getattr(model, "history", None), keras.callbacks.History()
+    callbacks = keras.tree.flatten(callbacks or ())
+    if any(isinstance(callback, keras.callbacks.BackupAndRestore) for callback in callbacks):
+        raise ValueError(
+            "BackupAndRestore keeps one model, and here several learn: SaveRun keeps them all, and "
+            "initial_epoch=save.restore() goes on."
+        )
+    callbacks = sorted(callbacks, key=lambda callback: isinstance(callback, SaveRun))
+    earlier, history = vars(model).get("history"), Curves()
     progress = [PrintProgress()] if verbose else []
-    callbacks = [StopOnNonFinite(), *progress, *keras.tree.flatten(callbacks or ()), history]
+    callbacks = [StopOnNonFinite(), *progress, *callbacks, history]
     callbacks = keras.callbacks.CallbackList(callbacks, model=model, epochs=n_epochs, steps=n_steps, verbose=verbose)
     model.stop_training = False
-    callbacks.on_train_begin()
-    if initial_epoch and earlier:
-        history.epoch = [epoch for epoch in earlier.epoch if epoch < initial_epoch]
-        history.history = {name: values[: len(history.epoch)] for name, values in earlier.history.items()}
+    errors = []
     try:
+        callbacks.on_train_begin()
+        if initial_epoch and earlier:
+            history.go_on(earlier, initial_epoch)
         for epoch in range(initial_epoch, n_epochs):
             callbacks.on_epoch_begin(epoch)
             curves = {}
@@ -148,11 +161,42 @@ def loop(step, model, networks, n_epochs, n_steps, callbacks=(), initial_epoch=0
             callbacks.on_epoch_end(epoch, {name: float(np.mean(values)) for name, values in curves.items()})
             if model.stop_training:
                 break
-    finally:
-        for network in networks:
-            network.trainable = True  # a frozen model would be saved without its optimizer's state
-        callbacks.on_train_end()
+    except BaseException as error:
+        errors.append(error)
+    for network in networks:
+        network.trainable = True  # a frozen model would be saved without its optimizer's state
+    if not history.epoch:
+        model.history = earlier  # as it was, where nothing came of it
+    for callback in callbacks.callbacks:
+        try:
+            callback.on_train_end(None)  # a LambdaCallback's function wants its argument
+        except BaseException as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]  # what ended the training, before what followed from it
     return history
+
+
+class Curves(keras.callbacks.History):
+    """A `History` whose curves have one value for each epoch: nan where an epoch had none."""
+
+    def __init__(self):
+        super().__init__()
+        self.epoch = []  # Keras sets it when the training begins, before which another callback may fail
+
+    def go_on(self, earlier, initial_epoch):
+        """Begin with what `earlier` holds of the epochs before `initial_epoch`."""
+        self.epoch = [epoch for epoch in earlier.epoch if epoch < initial_epoch]
+        for name, values in earlier.history.items():
+            if len(values) == len(earlier.epoch):  # of a curve with gaps nobody knows which epochs are missing
+                self.history[name] = list(values[: len(self.epoch)])
+
+    def on_epoch_end(self, epoch, logs=None):
+        known = set(self.history)
+        super().on_epoch_end(epoch, logs)
+        for name, values in self.history.items():
+            gap = [math.nan] * (len(self.epoch) - len(values))
+            values[:] = values + gap if name in known else gap + values
 
 
 class PrintProgress(keras.callbacks.Callback):
@@ -179,7 +223,7 @@ class PrintProgress(keras.callbacks.Callback):
         now = time.perf_counter()
         if self.n_steps == 0:
             self.start = now  # the first step compiles: it says nothing about the others
-        elif self.in_place and now - self.shown >= 0.5:
+        elif self.in_place and now - self.shown >= 0.5 and self.params["steps"]:  # `fit` may not know how many
             self.shown = now
             seconds = (now - self.start) / self.n_steps
             left = self.params["steps"] - batch - 1

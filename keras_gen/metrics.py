@@ -1,15 +1,18 @@
 """Scores: what a judge (judge.py) and plain distances say about generated images.
 
 Images are uint8, or floats in [-1, 1], `(n, height, width, channels)`, n at least 1; floats of another range are
-converted first, `to_uint8(images, (0, 1))`.
+converted first, `to_uint8(images, (0, 1))`. Labels may also have the shape `(n, 1)`.
 """
+
+from numbers import Integral
 
 import numpy as np
 from scipy.special import softmax
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
-from .judge import ask, checked, checked_labels, judge_features, predict_labels
+from .images import to_numpy
+from .judge import ask, checked, checked_labels, count_classes, predict_labels
 
 
 def label_accuracy(judge, images, labels):
@@ -28,8 +31,8 @@ def label_accuracy(judge, images, labels):
     Raises:
         ValueError: images or labels of another shape or range.
     """
-    predicted = predict_labels(judge, images)
-    return float(np.mean(predicted == checked_labels(labels, predicted, judge.model.output_shape[1][1])))
+    n_classes, predicted = count_classes(judge), predict_labels(judge, images)
+    return float(np.mean(predicted == checked_labels(labels, predicted, n_classes)))
 
 
 def attribute_accuracy(judge, images, labels):
@@ -46,6 +49,7 @@ def attribute_accuracy(judge, images, labels):
     Raises:
         ValueError: the judge of another data set; images or labels of another shape or range.
     """
+    count_classes(judge)
     if judge.name != "faces":
         raise ValueError(f"attribute_accuracy wants the judge of 'faces'; this one is of {judge.name!r}.")
     predicted = predict_labels(judge, images)
@@ -70,7 +74,7 @@ def frechet_distance(a, b):
         ValueError: other shapes, fewer than two samples, values that are not finite.
     """
     means, roots = [], []
-    for features in (np.asarray(a, np.float64), np.asarray(b, np.float64)):
+    for features in (to_numpy(x).astype(np.float64) for x in (a, b)):
         if features.ndim != 2 or len(features) < 2 or not np.isfinite(features).all():
             raise ValueError(f"Feature sets must be finite, (n, dims), n at least 2; one has shape {features.shape}.")
         means.append(features.mean(axis=0))
@@ -100,9 +104,11 @@ def feature_distance(judge, real, fake):
     Raises:
         ValueError: fewer than 65 images a side, or images of another shape or range.
     """
+    count_classes(judge)
+    real, fake = to_numpy(real), to_numpy(fake)
     if min(len(real), len(fake)) < 65:
         raise ValueError(f"A feature distance wants 65 images or more a side; given: {len(real)} and {len(fake)}.")
-    return frechet_distance(judge_features(judge, real), judge_features(judge, fake))
+    return frechet_distance(ask(judge, real, real=True)[0], ask(judge, fake)[0])
 
 
 def mode_coverage(judge, images, real_labels):
@@ -122,8 +128,8 @@ def mode_coverage(judge, images, real_labels):
     Raises:
         ValueError: images or labels of another shape or range.
     """
-    predicted = predict_labels(judge, images)
-    n_classes = judge.model.output_shape[1][1]
+    n_classes, predicted = count_classes(judge), predict_labels(judge, images)
+    real_labels = to_numpy(real_labels)
     real_labels = checked_labels(real_labels, real_labels, n_classes)
     shares = np.bincount(predicted, minlength=n_classes) / len(predicted)
     real = np.bincount(real_labels, minlength=n_classes) / len(real_labels)
@@ -147,8 +153,10 @@ def confident_share(judge, images, p=0.9):
         A float in [0, 1].
 
     Raises:
-        ValueError: as in `judge_features`.
+        ValueError: p out of its range; else as in `judge_features`.
     """
+    if not 0 <= p <= 1:
+        raise ValueError(f"p is {p}; it must be a probability, 0 to 1.")
     return float(np.mean(softmax(ask(judge, images)[1], axis=1).max(axis=1) > p))
 
 
@@ -166,19 +174,22 @@ def class_variety(judge, images, labels, real, real_labels):
     Returns:
         Float64 `(n_classes,)`, 0 or more: the root mean square distance of two generated images of the class, over that
         of two real ones, both in the judge's features. 1: as varied as real images; 0: one picture. nan: fewer than
-        two images of the class on a side.
+        two images of the class on a side, or real ones that are all alike.
 
     Raises:
         ValueError: images or labels of another shape or range.
     """
 
-    def spreads(images, labels):
-        features, n_classes = judge_features(judge, images), judge.model.output_shape[1][1]
+    n_classes = count_classes(judge)
+
+    def spreads(images, labels, real):
+        features = ask(judge, images, real)[0].astype(np.float64)
         labels = checked_labels(labels, features, n_classes)
         of_class = [features[labels == label] for label in range(n_classes)]
         return np.array([np.sqrt(x.var(axis=0, ddof=1).sum()) if len(x) > 1 else np.nan for x in of_class])
 
-    return spreads(images, labels) / spreads(real, real_labels)
+    own, others = spreads(images, labels, real=False), spreads(real, real_labels, real=True)
+    return own / np.where(others > 0, others, np.nan)
 
 
 def precision_recall(real, fake, k=3):
@@ -195,8 +206,18 @@ def precision_recall(real, fake, k=3):
         `precision, recall`, each in [0, 1].
 
     Raises:
-        ValueError: fewer than k + 1 samples on a side.
+        ValueError: fewer than k + 1 samples on a side, features of another shape, values that are not finite, a k that
+            is no whole number, at least 1.
     """
+    real, fake = to_numpy(real), to_numpy(fake)
+    for features in (real, fake):
+        if features.ndim != 2 or features.shape[1] != real.shape[1] or not np.isfinite(features).all():
+            raise ValueError(
+                "Both sides must be finite features (n, dims), as judge_features(judge, images) gives them; one has "
+                f"shape {features.shape}."
+            )
+    if not isinstance(k, Integral) or k < 1:
+        raise ValueError(f"k is {k!r}; it must be a whole number, at least 1.")
     if min(len(real), len(fake)) <= k:
         raise ValueError(f"precision_recall with k={k} wants more than {k} samples a side: {len(real)}, {len(fake)}.")
 
@@ -222,10 +243,10 @@ def nearest_neighbours(images, reference, k=1):
     Raises:
         ValueError: images of other shapes or of another range, none, or k out of its range.
     """
-    reference = checked(reference, "reference images")
+    reference = checked(reference, "reference images", real=True)
     images = checked(images, "images", reference.shape[1:])
-    if not 1 <= k <= len(reference):
-        raise ValueError(f"k is {k}; there are {len(reference)} reference images.")
+    if not isinstance(k, Integral) or not 1 <= k <= len(reference):
+        raise ValueError(f"k is {k!r}; there are {len(reference)} reference images.")
     flat = [np.divide(x.reshape(len(x), -1), 255, dtype=np.float32) for x in (images, reference)]
     distances, indices = NearestNeighbors(n_neighbors=k, algorithm="brute").fit(flat[1]).kneighbors(flat[0])
     return indices, distances
@@ -248,6 +269,7 @@ def memorisation_ratio(samples, train, held_out):
     Raises:
         ValueError: as in `nearest_neighbours`, or where most of `held_out` is in `train`.
     """
+    held_out = checked(held_out, "held-out images", real=True)
     own, real = (np.median(nearest_neighbours(images, train)[1]) for images in (samples, held_out))
     if real < 1e-3:
         raise ValueError("Most held-out images are also training images: give images the model never saw.")

@@ -3,6 +3,7 @@
 import inspect
 import io
 import math
+from numbers import Integral
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,21 +18,24 @@ def tile_images(images, n_columns=None, gap=1, value_range=None):
 
     Args:
         images: uint8, or floats in [-1, 1], `(n, height, width, channels)` with 1 or 3 channels.
-        n_columns: images a row; by default as square as possible.
-        gap: white pixels between two images.
+        n_columns: images a row, at least 1; by default as square as possible.
+        gap: white pixels between two images, 0 or more.
         value_range: `(low, high)` of float images in another range, as in `to_uint8`.
 
     Returns:
         One picture, uint8 `(height, width, channels)`.
 
     Raises:
-        ValueError: images of another shape or range.
+        ValueError: images of another shape or range, other numbers.
     """
+    for name, value, least in (("n_columns", 1 if n_columns is None else n_columns, 1), ("gap", gap, 0)):
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} is {value!r}; it must be a whole number, at least {least}.")
     images = to_uint8(images, value_range)
     if images.ndim != 4 or images.shape[-1] not in (1, 3) or len(images) == 0:
         raise ValueError(f"Images of shape (n, height, width, 1 or 3) are wanted; given: {images.shape}.")
     n, height, width, channels = images.shape
-    n_columns = n_columns or math.ceil(math.sqrt(n))
+    n_columns = math.ceil(math.sqrt(n)) if n_columns is None else n_columns
     n_rows = math.ceil(n / n_columns)
     canvas = np.full((n_rows * (height + gap) - gap, n_columns * (width + gap) - gap, channels), 255, "uint8")
     for i, image in enumerate(images):
@@ -60,15 +64,19 @@ def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2, value
         images: uint8, or floats in [-1, 1], `(n, height, width, 1 or 3)`.
         n_columns: images a row; by default as square as possible.
         title: text above the grid.
-        row_titles: a text for each row.
+        row_titles: a text for each row; fewer leave the last rows without.
         zoom: screen pixels an image pixel, at 72 dots an inch.
         value_range: `(low, high)` of float images in another range, as in `to_uint8`.
 
     Raises:
-        ValueError: images of another shape or range.
+        ValueError: images of another shape or range, more row titles than rows, other numbers.
     """
+    _check_zoom(zoom)
     images = to_uint8(images, value_range)
     grid = tile_images(images, n_columns)
+    n_rows = (grid.shape[0] + 1) // (images.shape[1] + 1)
+    if row_titles is not None and len(row_titles) > n_rows:
+        raise ValueError(f"row_titles are {len(row_titles)}, and the grid has {n_rows} rows: give a text for each.")
     figure = plt.figure(figsize=np.array(grid.shape[1::-1]) * zoom / 72, dpi=72)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
@@ -89,6 +97,11 @@ def show_grid(images, n_columns=None, title=None, row_titles=None, zoom=2, value
     show_pictures(figure)
 
 
+def _check_zoom(zoom):
+    if not zoom > 0:
+        raise ValueError(f"zoom is {zoom!r}; it must be a number above 0.")
+
+
 def plot_latent_grid(decoder, n=15, dims=(0, 1), center=None, title=None, zoom=1):
     """Show what a decoder draws over a plane of its latent space (Kingma and Welling 2014, figure 4).
 
@@ -106,9 +119,10 @@ def plot_latent_grid(decoder, n=15, dims=(0, 1), center=None, title=None, zoom=1
     Raises:
         ValueError: numbers that make no such grid, or images out of [0, 1].
     """
+    _check_zoom(zoom)
     latent_dim = decoder.input_shape[-1]
-    if n < 2:
-        raise ValueError(f"n is {n}; a grid needs at least 2 pictures a side.")
+    if not isinstance(n, Integral) or n < 2:
+        raise ValueError(f"n is {n!r}; a grid needs a whole number of at least 2 pictures a side.")
     if len(set(dims)) != 2 or not all(0 <= dim < latent_dim for dim in dims):
         raise ValueError(f"dims is {dims}; two different dimensions from 0 to {latent_dim - 1} are wanted.")
     center = np.zeros(latent_dim) if center is None else np.asarray(center)
@@ -133,7 +147,20 @@ def plot_latent_grid(decoder, n=15, dims=(0, 1), center=None, title=None, zoom=1
 
 
 def show_film_strip(frames, titles, zoom=1):
-    """Show pictures, uint8 `(height, width, 1 or 3)` each, in one row, each under its title."""
+    """Show pictures in one row, each under its title.
+
+    Args:
+        frames: uint8, or floats in [-1, 1], `(height, width, 1 or 3)` each, all of one shape.
+        titles: a text for each.
+        zoom: screen pixels an image pixel, at 72 dots an inch.
+
+    Raises:
+        ValueError: no frame, frames of another shape or range, more or fewer titles than frames.
+    """
+    _check_zoom(zoom)
+    frames = _checked_frames(frames)
+    if len(titles) != len(frames):
+        raise ValueError(f"Frames are {len(frames)} and titles {len(titles)}: give a title for each.")
     height, width = frames[0].shape[:2]
     figsize = (len(frames) * (width + 6) * zoom / 72, (height * zoom + 24) / 72)
     figure, strip = plt.subplots(1, len(frames), figsize=figsize, squeeze=False)
@@ -145,8 +172,18 @@ def show_film_strip(frames, titles, zoom=1):
     show_pictures(figure)
 
 
+def _checked_frames(frames):
+    """Frames as uint8 `(n, height, width, 1 or 3)`; all at once, for one frame may well be light all over."""
+    if len(frames) == 0:
+        raise ValueError("There is no frame to show.")
+    frames = to_uint8(frames)
+    if frames.ndim != 4 or frames.shape[-1] not in (1, 3):
+        raise ValueError(f"Frames of shape (height, width, 1 or 3) are wanted; given: {frames.shape[1:]}.")
+    return frames
+
+
 def plot_history(history, *groups):
-    """Draw training curves side by side.
+    """Draw training curves side by side. Where a curve has gaps (nan), a line joins the points that there are.
 
     Args:
         history: what a training loop or `fit` returns.
@@ -156,20 +193,42 @@ def plot_history(history, *groups):
         The plots' axes.
 
     Raises:
-        ValueError: where the history holds no epoch.
+        ValueError: something else than a history, or one that holds no epoch; a name that it lacks; a curve with more
+            or fewer values than epochs.
     """
-    curves = history.history
+    curves = getattr(history, "history", None)
+    if not isinstance(curves, dict):
+        raise ValueError(
+            f"plot_history wants what a training loop or fit returns, a History; given: a {type(history).__name__}. "
+            "After a training, model.history is one."
+        )
     if not curves:
         raise ValueError("The history holds no epoch: there is nothing to draw.")
     if not groups:
-        losses, accuracies = ([n for n in curves if word in n] for word in ("loss", "acc"))
-        rest = [n for n in curves if n not in losses + accuracies]
+        losses = [name for name in curves if "loss" in name]
+        accuracies = [name for name in curves if "acc" in name and name not in losses]
+        rest = [name for name in curves if name not in losses + accuracies]
         groups = [names for names in (losses, accuracies, rest) if names]
-    epochs = [epoch + 1 for epoch in history.epoch]
+    epochs = np.array([epoch + 1 for epoch in history.epoch])
+    for names in groups:
+        if isinstance(names, str) or any(name not in list(curves) for name in names):
+            raise ValueError(
+                f"A plot is a list of names, such as {list(curves)[:2]}; given: {names!r}. There are: "
+                f"{', '.join(curves)}."
+            )
+        for name in names:
+            if len(curves[name]) != len(epochs):
+                raise ValueError(
+                    f"The curve {name!r} has {len(curves[name])} values, and there are {len(epochs)} epochs: fill it "
+                    "up with nan where an epoch has none."
+                )
     _, plots = plt.subplots(1, len(groups), figsize=(5.5 * len(groups), 3.2), squeeze=False, layout="constrained")
     for axes, names in zip(plots[0], groups, strict=True):
         for name in names:
-            axes.plot(epochs, curves[name], label=name, marker="." if len(epochs) < 20 else None)
+            values = np.asarray(curves[name], np.float64)
+            there = np.isfinite(values).reshape(len(values), -1).all(axis=1)  # a metric may have several numbers
+            dots = there.sum() < 20 or not there.all()
+            axes.plot(epochs[there], values[there], label=name, marker="." if dots else None)
         axes.set_xlabel("epoch")
         axes.grid(alpha=0.3)
         axes.legend()
@@ -187,11 +246,11 @@ def save_gif(frames, path, seconds=0.25, hold=2.0, zoom=2):
         zoom: enlarges every pixel to zoom x zoom.
 
     Raises:
-        ValueError: no frame, or frames of another range.
+        ValueError: no frame, frames of another shape or range, a zoom that is no whole number.
     """
-    if len(frames) == 0:
-        raise ValueError("There is no frame to write.")
-    frames = to_uint8(frames)  # all at once, for one frame may well be light all over
+    if not isinstance(zoom, Integral) or zoom < 1:
+        raise ValueError(f"zoom is {zoom!r}; it must be a whole number, at least 1.")
+    frames = _checked_frames(frames)
     pictures = [Image.fromarray(frame.squeeze(-1) if frame.shape[-1] == 1 else frame) for frame in frames]
     pictures = [p.resize((p.width * zoom, p.height * zoom), Image.Resampling.NEAREST) for p in pictures]
     durations = [int(1000 * seconds)] * (len(pictures) - 1) + [int(1000 * hold)]

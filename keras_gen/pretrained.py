@@ -1,6 +1,9 @@
 """Models that come with the project, trained by `tools/pretrained.py`; their cards are in data/README.md."""
 
+import contextlib
+import difflib
 import json
+import os
 from pathlib import Path
 
 import keras
@@ -29,20 +32,29 @@ def load_pretrained(name="faces_generator"):
             "judge_cifar10", as `train_judge` makes them.
 
     Returns:
-        A `keras.Model`, or a `VAE`, not compiled, in float32 (the file holds float16). Its card is in data/README.md.
+        A `keras.Model`, or a `VAE`, not compiled, in float32 whatever the global policy is (the file holds float16).
+        Its card is in data/README.md.
 
     Raises:
         ValueError: an unknown name.
         DataUnavailable: the file is damaged.
     """
-    path = FOLDER / f"{name}.npz"
-    if not path.is_file():
-        there = ", ".join(sorted(file.stem for file in FOLDER.glob("*.npz"))) or "none"
-        raise ValueError(f"There is no pretrained model {name!r} in {FOLDER.name}; there are: {there}.")
+    path = shipped_files().get(name) if isinstance(name, str) else None
+    if path is None:
+        there = sorted(shipped_files())
+        nearest = difflib.get_close_matches(str(name).lower(), there, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(
+            f"There is no pretrained model {name!r} in {FOLDER.name}; there are: {', '.join(there) or 'none'}.{hint} "
+            "A model of your own: keras.models.load_model(path)."
+        )
     try:
-        with np.load(path) as file:
+        with np.load(path) as file, plain_keras():
             model = keras.saving.deserialize_keras_object(json.loads(file["config"].item()))
-            model.set_weights([file[str(i)] for i in range(len(model.weights))])
+            weights = [file[str(i)] for i in range(len(model.weights))]
+            if not all(np.isfinite(weight).all() for weight in weights):
+                raise ValueError("a weight is not finite")
+            model.set_weights(weights)
     except Exception as error:  # damaged bytes make NumPy, zipfile, zlib and json raise a dozen kinds
         raise DataUnavailable(
             f"{path.name} is damaged ({type(error).__name__}: {error}). Take the one in the repository's "
@@ -51,21 +63,81 @@ def load_pretrained(name="faces_generator"):
     return model
 
 
-def save_pretrained(model, path):
-    """Write a model, its weights as float16, into an npz file that `load_pretrained` reads."""
+def shipped_files():
+    """Find the files of the models that come with the project: a dict from each name to its path."""
+    return {file.stem: file for file in FOLDER.glob("*.npz")}
+
+
+@contextlib.contextmanager
+def plain_keras():
+    """Within it, new layers are float32 and channels_last, whatever the global settings are."""
+    policy, data_format = keras.config.dtype_policy(), keras.config.image_data_format()
+    keras.config.set_dtype_policy("float32")
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+        keras.config.set_image_data_format(data_format)
+
+
+def save_pretrained(model, path, **numbers):
+    """Write a model, its weights as float16, into an npz file that `load_pretrained` reads, whole or not at all.
+
+    Args:
+        model: a `keras.Model` that Keras can serialise.
+        path: of the file.
+        numbers: what else it holds, such as a judge's `test_accuracy`.
+
+    Raises:
+        ValueError: a weight that float16 cannot hold: above 65,504, or not finite.
+    """
     config = keras.saving.serialize_keras_object(model)
     config.pop("compile_config", None)  # its loss may be of the script that trained it
     config = _for_older_keras(config)
-    weights = {str(i): weight.astype("float16") for i, weight in enumerate(model.get_weights())}
-    np.savez(path, config=np.array(json.dumps(config).encode()), **weights)
+    weights = {}
+    for i, (variable, weight) in enumerate(zip(model.weights, model.get_weights(), strict=True)):
+        with np.errstate(over="ignore"):
+            weights[str(i)] = weight.astype("float16")
+        if not np.isfinite(weights[str(i)]).all():
+            raise ValueError(
+                f"{variable.path} reaches {np.abs(weight).max():.4g}; float16 holds numbers up to 65504. Train with a "
+                "smaller learning rate, or keep the model as model.save writes it."
+            )
+    write_npz(path, config=np.array(json.dumps(config).encode()), **weights, **numbers)
+
+
+def write_npz(path, **arrays):
+    """Write arrays to a file that is whole and on the disk before it takes the place of an older one.
+
+    Raises:
+        OSError: a disk that is full or read-only; what was at `path` is still there, and nothing beside it.
+    """
+    path = Path(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # two processes may write at once
+    try:
+        with part.open("wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())  # else a power cut can leave an empty file under the new name
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # where there is none, nor a folder for it
+            part.unlink()
+        raise
 
 
 def _for_older_keras(config):
-    """Leave out of the layers' settings what is None, or a new one's default: older versions of Keras refuse both."""
+    """Leave out of the layers' settings what is None, or a new one's default: older versions of Keras refuse both.
+
+    Policies become float32, which is what the weights are once they are loaded.
+    """
     if isinstance(config, list):
         return [_for_older_keras(part) for part in config]
     if not isinstance(config, dict):
         return config
+    if config.get("class_name") == "DTypePolicy":
+        return config | {"config": {"name": "float32"}}
     return {
         key: _for_older_keras(part)
         for key, part in config.items()

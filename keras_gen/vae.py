@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from .checks import extremes, noise_points
 from .images import TOLERANCE, checked_images, to_numpy
 
 PAIRS_AT_ONCE = 1_000  # (image, sample) pairs decoded together: some ten MB with a small convolutional decoder
@@ -40,12 +41,14 @@ class Couplings(keras.layers.Layer):
         n_couplings: how many; with two, each dimension has been moved once.
         width: units in each of the two hidden layers of a network.
 
+    Densities are counted in float32, whatever the global policy is.
+
     Raises:
         ValueError: where z has a single dimension.
     """
 
     def __init__(self, n_couplings=8, width=128, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         self.n_couplings, self.width = n_couplings, width
 
     def build(self, z_shape):
@@ -55,8 +58,10 @@ class Couplings(keras.layers.Layer):
             raise ValueError("A coupling moves one part of z by the other: it needs two latent dimensions or more.")
         self.networks = []
         for _ in range(self.n_couplings):
-            hidden = [keras.layers.Dense(self.width, activation="gelu") for _ in range(2)]
-            shift_and_log_scale = keras.layers.Dense(2 * (self.latent_dim - self.half), kernel_initializer="zeros")
+            policy = self.dtype_policy
+            hidden = [keras.layers.Dense(self.width, activation="gelu", dtype=policy) for _ in range(2)]
+            n_out = 2 * (self.latent_dim - self.half)
+            shift_and_log_scale = keras.layers.Dense(n_out, kernel_initializer="zeros", dtype=policy)
             self.networks.append(keras.Sequential([*hidden, shift_and_log_scale]))
             self.networks[-1].build((None, self.half))
 
@@ -96,7 +101,8 @@ class Sampling(keras.layers.Layer):
     While training, z = z_mean + sigma * noise (the reparametrisation trick: the noise carries no weights, so the
     gradient reaches mean and variance); otherwise z = z_mean. Each call adds the loss `beta * KL(q(z|x) || p(z))`,
     in nats, summed over latent dimensions and averaged over the batch: in closed form for N(0, I), else estimated from
-    the draw. The last call's KL, without beta, stays readable as `kl`.
+    the draw. The last call's KL, without beta, stays readable as `kl`. All of it is counted in float32, whatever the
+    networks compute in.
 
     Args:
         beta: weight of the KL term, 0 or more. It can be changed between epochs, for a KL that is phased in:
@@ -108,7 +114,7 @@ class Sampling(keras.layers.Layer):
     """
 
     def __init__(self, beta=1.0, prior=None, **kwargs):
-        super().__init__(**kwargs)
+        super().__init__(**{"dtype": "float32"} | kwargs)
         if not beta >= 0:
             raise ValueError(f"beta is {beta}, but the weight of the KL term must be 0 or more; 1 is the plain VAE.")
         self.prior = prior
@@ -155,14 +161,16 @@ def reconstruction_loss(x, x_hat):
         x: images in [0, 1], `(n, ...)`. One with a pixel outside, by more than rounding, costs nan, whatever brought it
             here: it has no such likelihood.
         x_hat: Bernoulli means, the output of a sigmoid, of the same shape. Keras clips them to [1e-7, 1 - 1e-7], so one
-            pixel costs some 16 nats at most and the loss is never infinite.
+            pixel costs some 16 nats at most and the loss is never infinite. An image with a mean out of [0, 1] costs
+            nan as well.
 
     Returns:
         A float32 tensor `(n,)`.
     """
     x, x_hat = ops.cast(x, "float32"), ops.cast(x_hat, "float32")
     pixels = tuple(range(1, len(x_hat.shape)))
-    inside = ops.all(ops.abs(x - 0.5) <= 0.5 + TOLERANCE, axis=pixels)
+    farthest = ops.maximum(ops.abs(x - 0.5), ops.abs(x_hat - 0.5))
+    inside = ops.all(farthest <= 0.5 + TOLERANCE, axis=pixels)
     nats = ops.sum(ops.binary_crossentropy(ops.clip(x, 0, 1), x_hat), axis=pixels)  # torch refuses other x itself
     return ops.where(inside, nats, np.nan)
 
@@ -172,8 +180,8 @@ class VAE(keras.Model):
     """decoder(Sampling(encoder(x))) as one model that knows its `encoder`, `sampling` and `decoder`; see `define_vae`.
 
     A model of its own, because Keras shows one `loss` only; this one also tracks `reconstruction_loss` and `kl`. Where
-    no targets are given, the images are their own. Compiled with `reconstruction_loss`, `fit` and `train_on_batch`
-    raise ValueError on arrays and tensors that are not floats in [0, 1].
+    no targets are given, the images are their own. Compiled with `reconstruction_loss`, training and evaluation raise
+    ValueError on arrays and tensors that are not floats in [0, 1], and on a decoder that does not end in a sigmoid.
 
     Args:
         encoder, decoder, beta, prior: as in `define_vae`.
@@ -190,6 +198,7 @@ class VAE(keras.Model):
         self.encoder, self.sampling, self.decoder = encoder, sampling, decoder
         self.reconstruction_tracker = keras.metrics.Mean(name="reconstruction_loss")
         self.kl_tracker = keras.metrics.Mean(name="kl")
+        self.decoder_is_checked = False
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         y = x if y is None else y  # Keras would drop the reconstruction loss without a word
@@ -200,16 +209,28 @@ class VAE(keras.Model):
         return loss
 
     def fit(self, x=None, y=None, *args, **kwargs):
-        self._check_range(x, y)
+        validation = kwargs.get("validation_data")
+        self._check_range(x, y, *(validation[:2] if isinstance(validation, (tuple, list)) else ()))
         return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        self._check_range(x, y)
+        return super().evaluate(x, y, *args, **kwargs)
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         self._check_range(x, y)
         return super().train_on_batch(x, y, *args, **kwargs)
 
+    def test_on_batch(self, x, y=None, *args, **kwargs):
+        self._check_range(x, y)
+        return super().test_on_batch(x, y, *args, **kwargs)
+
     def _check_range(self, *arrays):
         """Verify arrays and tensors; what a generator or a tf.data set brings, the loss itself looks at."""
         if self.compiled and self.loss is reconstruction_loss:
+            if not self.decoder_is_checked:
+                _check_decoder(self.decoder)
+                self.decoder_is_checked = True
             for x in arrays:
                 if isinstance(x, np.ndarray) or keras.ops.is_tensor(x):
                     _check_images(x)
@@ -311,8 +332,9 @@ def binarize(images, seed=None):
     Raises:
         ValueError: images of another range, or none.
     """
+    images = to_numpy(images)
     _check_images(images)
-    return (np.random.default_rng(seed).random(np.shape(images), dtype="float32") < images).astype("float32")
+    return (np.random.default_rng(seed).random(images.shape, dtype="float32") < images).astype("float32")
 
 
 def _draw(vae, x, k, seed):
@@ -332,6 +354,7 @@ def _draw(vae, x, k, seed):
     if x.shape[1:] != vae.input_shape[1:]:
         raise ValueError(f"Images of shape {x.shape} were given, but the VAE takes {vae.input_shape}.")
     _check_images(x)
+    _check_decoder(vae.decoder)
     z_mean, z_log_var = vae.encoder.predict(x, batch_size=1_000, verbose=0)
     log_prior = normal_logpdf if vae.sampling.prior is None else vae.sampling.prior
     rng = np.random.default_rng(seed)
@@ -371,6 +394,16 @@ def _check_networks(encoder, decoder):
         raise ValueError(
             f"The decoder draws {decoder.output_shape}, but the encoder takes {encoder.input_shape}; "
             "make the decoder's last layer give the images' shape."
+        )
+
+
+def _check_decoder(decoder):
+    """Raise ValueError where the decoder draws numbers out of [0, 1], which are no probabilities."""
+    low, high = extremes(decoder, [noise_points(decoder.input_shape[-1])])
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        raise ValueError(
+            f"The decoder draws numbers that run from {low:.3g} to {high:.3g}, but reconstruction_loss takes "
+            'probabilities: end it with activation="sigmoid", or compile the VAE with another loss.'
         )
 
 

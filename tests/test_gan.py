@@ -243,6 +243,7 @@ def test_discriminator_learns_to_tell_images_from_random_pixels(capsys):
     _, d_model, _ = make_gan()
     d_model.optimizer.learning_rate = 0.02
     images = np.full((64, *SHAPE), 0.5, "float32")
+    images[0, 0, 0] = -0.5  # without a value below 0 they may as well be in [0, 1]
     train_discriminator(d_model, images, n_iter=40, n_batch=32)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 40 and lines[-1].startswith(">40 real=")
@@ -268,6 +269,7 @@ def test_gan_learns_a_bright_image():
     gan_model.optimizer.learning_rate = 2e-3
     before = generate_fake_samples(g_model, LATENT_DIM, 200)[0].mean()
     images = np.random.default_rng(0).uniform(0.6, 1.0, (256, *SHAPE)).astype("float32")
+    images[0, 0, 0] = -0.5  # without a value below 0 they may as well be in [0, 1]
     train(g_model, d_model, gan_model, images, LATENT_DIM, n_epochs=30, n_batch=64, verbose=0)
     after = generate_fake_samples(g_model, LATENT_DIM, 200)[0].mean()
     assert abs(before) < 0.1 and after > 0.4

@@ -134,7 +134,7 @@ def test_inversion_finds_the_least_squares_solution(linear_generator):
     expected = np.linalg.lstsq(matrix.T, (images - offset).T, rcond=None)[0].T
     assert np.linalg.norm(expected, axis=1).max() < LATENT_DIM**0.5
     before = model.get_weights()
-    found = invert_generator(model, images.reshape(3, 3, 2, 1), n_steps=400)
+    found = invert_generator(model, images.reshape(3, 3, 2, 1), n_steps=400, value_range=(-99, 99))
     assert found.shape == (3, LATENT_DIM) and found.dtype == np.float32
     assert np.allclose(found, expected, atol=0.01)
     assert model.trainable and all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
@@ -144,14 +144,14 @@ def test_inversion_finds_the_least_squares_solution(linear_generator):
 def test_inversion_stays_within_the_sphere(linear_generator):
     model, matrix, offset = linear_generator
     far = np.full((1, LATENT_DIM), 9.0)
-    found = invert_generator(model, (far @ matrix + offset).reshape(1, 3, 2, 1), n_steps=100)
+    found = invert_generator(model, (far @ matrix + offset).reshape(1, 3, 2, 1), n_steps=100, value_range=(-99, 99))
     assert np.linalg.norm(found) == pytest.approx(LATENT_DIM**0.5, rel=1e-4)
 
 
 def test_inversion_begins_where_it_is_told(linear_generator):
     model, _, _ = linear_generator
-    start = np.array([[0.1, 0.2, 0.3, 0.4]])
-    found = invert_generator(model, np.zeros((1, 3, 2, 1)), n_steps=1, learning_rate=1e-6, start=start)
+    start, images = np.array([[0.1, 0.2, 0.3, 0.4]]), np.zeros((1, 3, 2, 1))
+    found = invert_generator(model, images, n_steps=1, learning_rate=1e-6, start=start, value_range=(-99, 99))
     assert np.allclose(found, start, atol=1e-5)
 
 
@@ -160,7 +160,7 @@ def test_inversion_begins_where_it_is_told(linear_generator):
     [
         (np.zeros((1, 3, 3, 1)), None, r"\(n, 3, 2, 1\); given: \(1, 3, 3, 1\)"),
         (np.zeros((0, 3, 2, 1)), None, r"given: \(0, 3, 2, 1\)"),
-        (np.zeros((2, 3, 2, 1)), np.zeros((1, 4)), r"\(2, 4\) are wanted; given: \(1, 4\)"),
+        (-np.ones((2, 3, 2, 1)), np.zeros((1, 4)), r"\(2, 4\) are wanted; given: \(1, 4\)"),
     ],
 )
 def test_inversion_says_what_is_wrong(linear_generator, images, start, message):

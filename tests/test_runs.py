@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -209,9 +210,9 @@ def test_an_epoch_that_is_saved_again_is_there(tmp_path):
 @pytest.mark.parametrize(("n_epochs", "every", "last"), [(5, 2, 5), (3, 5, 3), (4, 2, 4)])
 def test_every_few_epochs_and_the_last(tmp_path, n_epochs, every, last):
     seen = []
-    look = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(saves(tmp_path)))
+    look = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(saves(tmp_path)))
     run(tmp_path, n_epochs, [look], every=every)
-    number = [(epoch + 1) // every * every for epoch in range(n_epochs)]
+    number = [epoch // every * every for epoch in range(n_epochs)]
     assert seen == [[f"epoch-{n:05d}.npz"] if n else [] for n in number]
     assert saves(tmp_path) == [f"epoch-{last:05d}.npz"]
 
@@ -324,7 +325,7 @@ def test_killed_at_every_step_of_a_save(tmp_path, stop_at, where, left, epoch):
         process.kill()
         process.wait()
         process.stdout.close()
-    assert saves(tmp_path) == left
+    assert [re.sub(r"npz\.\d+\.part", "npz.part", name) for name in saves(tmp_path)] == left
     models = make_gan(batchnorm=True)
     assert SaveRun(tmp_path, players(models)).restore() == epoch
     if stop_at in (3, 5):

@@ -5,20 +5,23 @@ An archive is read where it lies and never unpacked. Images stay uint8 until a b
 
 import difflib
 import io
+import os
 import re
 import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 
 import keras
 import numpy as np
 
-from .folder import IMAGE_ENDINGS, read_square
+from .folder import Notes, Unsuitable, images_among, is_clutter, is_image, read_square, walk, way_to_read
 from .fruits import draw_fruits, sample_fruit_attributes
 from .sets import DataUnavailable, local_folders
 
 _NAMES = ("fruits", "horse2zebra")
 _URL = "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/horse2zebra.zip"  # 117 MB
+_SHA256 = "a74d9d392eecca9966b51287a76ca126af473d9de4f3e8fc0e9cda08fa1730a1"  # as TensorFlow Datasets noted it
 _FOLDERS = ("trainA", "trainB", "testA", "testB")
+_LARGEST = 200_000_000  # bytes of one image in a zip: a small archive can unpack to more than a machine's memory
 
 
 def load_domains(name, size=None):
@@ -53,13 +56,20 @@ def load_domains(name, size=None):
         return _fruits(size)
     if name == "horse2zebra":
         return _read(_find_horses(size), size)
-    path = Path(str(name)).expanduser()
+    if not isinstance(name, (str, PurePath)) or name == "":
+        raise ValueError(
+            f"Give a name, {' or '.join(map(repr, _NAMES))}, or a folder's or zip's path; given: {name!r}."
+        )
+    path = Path(os.path.expanduser(name))  # as Path's own, which raises where there is no home folder
     if path.exists():
         return _read(path, size)
     nearest = difflib.get_close_matches(str(name).lower(), _NAMES, n=1)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     names = ", ".join(map(repr, _NAMES))
-    raise ValueError(f"There are no domains {str(name)!r}, and no such folder or zip.{hint} The names are {names}.")
+    raise ValueError(
+        f"There are no domains {str(name)!r}, and no such folder or zip.{hint} The names are {names}. "
+        f"Looked for: {os.path.abspath(path)!r}."
+    )
 
 
 def _fruits(size):
@@ -80,7 +90,9 @@ def _find_horses(size):
             if path.exists():
                 return path
     try:
-        return Path(keras.utils.get_file("horse2zebra.zip", _URL))
+        # Under another name until it is whole: half a download must not be taken for the archive.
+        part = Path(keras.utils.get_file("horse2zebra.zip.part", _URL, file_hash=_SHA256))
+        return part.replace(part.with_suffix(""))
     except Exception as error:  # get_file raises a bare Exception when the network fails
         raise DataUnavailable(
             f"horse2zebra is not on this machine, and Keras could not download it ({type(error).__name__}: {error}).\n"
@@ -94,40 +106,60 @@ def _find_horses(size):
 
 def _read(path, size):
     if path.is_dir():
-        files = {file.relative_to(path).as_posix(): file for name in _FOLDERS for file in path.rglob(f"{name}/*")}
+        files = {file.relative_to(path).as_posix(): file for file in walk(path)}
         return _domains(path, files, lambda name: files[name], size)
     try:
         with zipfile.ZipFile(path) as archive:
-            files = {member.filename.replace("\\", "/"): member for member in archive.infolist()}
-            # Read whole, so that the checksum of each member is compared.
-            return _domains(path, files, lambda name: io.BytesIO(archive.read(files[name])), size)
+            files = {info.filename.replace("\\", "/"): info for info in archive.infolist() if not info.is_dir()}
+
+            def opened(name):
+                if files[name].file_size > _LARGEST:
+                    raise Unsuitable(f"unpacks to {files[name].file_size:,} bytes, more than an image's {_LARGEST:,}.")
+                try:
+                    return io.BytesIO(archive.read(files[name]))  # whole, so that its checksum is compared
+                except Exception as error:  # zipfile and zlib raise a dozen kinds
+                    raise Unsuitable(
+                        f"cannot be read ({error}): the zip is damaged or encrypted. Get it anew, or unpack it and "
+                        "give the folder."
+                    ) from error
+
+            return _domains(path, files, opened, size)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is no zip, or was cut off ({error}). Delete or replace it.") from error
 
 
 def _domains(source, names, opened, size):
     """Read the images among `names`, '/'-separated paths within `source`, each through `opened(name)`."""
-    found = {folder: [] for folder in _FOLDERS}
+    found, places = {folder: [] for folder in _FOLDERS}, set()
     for name in sorted(names):
-        *parents, folder, file = ("", "", *PurePosixPath(name).parts)
-        hidden = any(part.startswith((".", "__MACOSX")) for part in (*parents, file))
-        if folder in found and not hidden and file.lower().endswith(IMAGE_ENDINGS):
-            found[folder].append((parents, name))
-    for folder, files in found.items():
-        if not files:
-            raise ValueError(f"{source} has no images in {folder}; it must hold {', '.join(_FOLDERS)}, none empty.")
-    if len(places := {str(PurePosixPath(*parents)) for files in found.values() for parents, _ in files}) > 1:
+        *parents, file = PurePosixPath(name).parts
+        if any(is_clutter(part) for part in (*parents, file)) or not found.keys() & set(parents):
+            continue
+        if parents[-1] in found:
+            found[parents[-1]].append(name)
+            places.add(str(PurePosixPath(*parents[:-1])))
+        elif is_image(file):
+            raise ValueError(
+                f"{name} in {source} would be lost: put all images directly into {', '.join(_FOLDERS)}, with no folder "
+                "between."
+            )
+    if len(places) > 1:
         raise ValueError(
             f"{source} holds more than one data set, in {', '.join(sorted(places))}; give the path of one."
         )
-    arrays = []
+    for folder, files in found.items():
+        found[folder] = images_among(files, f"{folder} in {source}")
+        if not found[folder]:
+            raise ValueError(
+                f"{source} has no images in {folder}; it must hold {', '.join(_FOLDERS)}, none empty, spelt so."
+            )
+    arrays, notes = [], Notes()
     for files in found.values():
         arrays.append(images := np.empty((len(files), size, size, 3), np.uint8))
-        for i, (_, name) in enumerate(files):
+        for i, name in enumerate(files):
             try:
-                images[i] = read_square(opened(name), size)
+                images[i] = read_square(opened(name), size, notes)
             except Exception as error:  # Pillow and zipfile raise a dozen kinds for bad files
-                raise ValueError(
-                    f"{name} in {source} cannot be read as an image ({error}); repair it or take it away."
-                ) from error
+                raise ValueError(way_to_read(error, name, f" in {source}")) from error
+    notes.say()
     return tuple(arrays[:2]), tuple(arrays[2:])

@@ -11,7 +11,7 @@ from itertools import product
 
 import numpy as np
 
-from .shapes import box, checked_attributes, color, ellipse, join, line, palette, ramp
+from .shapes import box, checked_attributes, color, ellipse, join, line, palette, ramp, to_pixels
 
 # name: (lowest, highest, default). The order is part of the data: `sample_face_attributes` draws one column for each.
 _ATTRIBUTES = {
@@ -121,7 +121,7 @@ def draw_faces(attributes, size=32):
     for i in range(0, n, chunk):
         part = {name: values[i : i + chunk, None, None].astype(np.float32) for name, values in attributes.items()}
         canvas = _draw(part, int(size))
-        images[i : i + chunk] = np.moveaxis(canvas * 255 + 0.5, 0, -1).astype(np.uint8)
+        images[i : i + chunk] = to_pixels(canvas)
     return images
 
 

@@ -9,7 +9,7 @@ exact too), so that the same attributes give the same bytes on every machine.
 
 import numpy as np
 
-from .shapes import checked_attributes, color, ellipse, join, palette, ramp
+from .shapes import checked_attributes, color, ellipse, join, palette, ramp, to_pixels
 
 KINDS = ("apple", "orange")
 
@@ -91,7 +91,7 @@ def draw_fruits(kind, attributes, size=64):
     for i in range(0, n, chunk):
         part = {name: values[i : i + chunk, None, None].astype(np.float32) for name, values in attributes.items()}
         canvas = _draw(kind, part, int(size))
-        images[i : i + chunk] = np.moveaxis(canvas * 255 + 0.5, 0, -1).astype(np.uint8)
+        images[i : i + chunk] = to_pixels(canvas)
     return images
 
 

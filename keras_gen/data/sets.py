@@ -16,8 +16,12 @@ from PIL import Image
 
 from ..images import to_tanh
 
-# name: (image shape, the embedded set that may stand in)
-_REAL = {"mnist": ((28, 28, 1), "digits"), "fashion_mnist": ((28, 28, 1), "digits"), "cifar10": ((32, 32, 3), "faces")}
+# name: (image shape, the embedded set that may stand in, how many images to train and to test)
+_REAL = {
+    "mnist": ((28, 28, 1), "digits", (60_000, 10_000)),
+    "fashion_mnist": ((28, 28, 1), "digits", (60_000, 10_000)),
+    "cifar10": ((32, 32, 3), "faces", (50_000, 10_000)),
+}
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 # The repository that this file lies in; None where the package is installed, beside which site-packages has no project.
 _ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +53,10 @@ def load_dataset(name):
     if name not in names:
         nearest = difflib.get_close_matches(str(name).lower(), names, n=1)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(f"There is no data set {name!r}.{hint} The names are {', '.join(names)}.")
+        raise ValueError(
+            f"There is no data set {name!r}.{hint} The names are {', '.join(names)}. Your own images: "
+            "load_image_folder(path, size)."
+        )
     if name == "digits":
         return _digits()
     if name == "faces":
@@ -78,8 +85,10 @@ def load_real_samples(name="cifar10", split="train"):
 
 
 def keras_home():
-    """Find Keras's own folder: the Path $KERAS_HOME, or ~/.keras."""
-    return Path(os.environ.get("KERAS_HOME") or "~/.keras").expanduser()
+    """Find Keras's own folder: the Path $KERAS_HOME, or ~/.keras, or /tmp/.keras where nobody may write into ~."""
+    home = os.path.expanduser("~")  # as Path's own, which raises where there is no home folder
+    base = home if os.access(home, os.W_OK) else "/tmp"
+    return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or f"{base}/.keras"))
 
 
 def local_folders():
@@ -94,7 +103,7 @@ def local_folders():
     """
     folders = [CHECKOUT / "data"] if CHECKOUT else []
     if given := os.environ.get("KERAS_GEN_DATA"):
-        folders.insert(0, Path(given).expanduser())
+        folders.insert(0, Path(os.path.expanduser(given)))
         if not folders[0].is_dir():
             raise DataUnavailable(f"KERAS_GEN_DATA is {given!r}, which is not a folder; correct it or unset it.")
     return [*folders, keras_home() / "datasets"]
@@ -102,19 +111,30 @@ def local_folders():
 
 def _find_local(*names):
     """The first file or folder with one of these names in the local folders, or None."""
-    return next((folder / name for folder in local_folders() for name in names if (folder / name).exists()), None)
+    places = (folder / name for folder in local_folders() for name in names)
+    return next((place for place in places if os.path.lexists(place)), None)  # a link that leads nowhere is named too
 
 
 def _read_npz(name, path):
-    with path.open("rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                if missing := set(_KEYS) - set(arrays):
-                    raise ValueError(f"no {', '.join(sorted(missing))} in it, only {', '.join(arrays) or 'nothing'}")
-                arrays = {key: arrays[key] for key in _KEYS}
-        except Exception as error:  # damaged bytes make NumPy, zipfile and zlib raise a dozen kinds
-            raise ValueError(f"{path} is damaged or not a data set ({error}). Delete or replace it.") from error
-    return _checked(name, arrays, path)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            if missing := set(_KEYS) - set(arrays):
+                raise ValueError(f"no {', '.join(sorted(missing))} in it, only {', '.join(arrays) or 'nothing'}")
+            arrays = {key: arrays[key] for key in _KEYS}
+    except (IsADirectoryError, FileNotFoundError, PermissionError) as error:
+        raise ValueError(
+            f"{path} should be the data set's file, and cannot be opened ({error}). Put it right or take it away."
+        ) from error
+    except Exception as error:  # damaged bytes make NumPy, zipfile and zlib raise a dozen kinds
+        raise ValueError(f"{path} is damaged or not a data set ({error}). Delete or replace it.") from error
+    (x_train, _), (x_test, _) = splits = _checked(name, arrays, path)
+    whole = _REAL[name][2]
+    if (len(x_train), len(x_test)) != whole:
+        print(
+            f"{name}: {len(x_train):,} training and {len(x_test):,} test images, not {whole[0]:,} and {whole[1]:,}, "
+            f"out of {path}: say so beside your results."
+        )
+    return splits
 
 
 def _checked(name, arrays, source):

@@ -69,6 +69,15 @@ def join(a, b, k):
     return np.minimum(a, b) - h * h / (4 * k)
 
 
+def to_pixels(canvas):
+    """Round colours in [0, 1], float32 (3, n, height, width), to uint8 (n, height, width, 3).
+
+    Light adds up to a little more than 1 here and there; it is cut off, for 256 would be 0.
+    """
+    levels = np.minimum(np.maximum(canvas, 0), 1) * 255 + 0.5
+    return np.moveaxis(levels, 0, -1).astype(np.uint8)
+
+
 def checked_attributes(what, attributes, known):
     """Check attributes of drawn things and fill in the defaults.
 
