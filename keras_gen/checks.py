@@ -59,8 +59,6 @@ def check_array(name, images):
         return
     if isinstance(images, (str, bytes, os.PathLike)):
         way = "load_image_folder(path, size) reads a folder of pictures."
-    elif isinstance(images, (list, tuple)) and len(images) == 2 and all(len(part) == 2 for part in images):
-        way = "Of what load_dataset returns take the training part: dataset, _ = load_dataset(name)."
     elif isinstance(images, Mapping):
         way = f"Choose an array in it; its keys are {', '.join(map(str, images))}."
     elif isinstance(images, (list, tuple)) or hasattr(images, "__array__"):
@@ -134,7 +132,7 @@ def split_dataset(dataset):
     """A data set as `images, labels`; labels are an array, or None where there are none.
 
     Raises:
-        ValueError: for a tuple or list of another length than two.
+        ValueError: for a tuple or list of another length than two, or of training and test part.
     """
     if not isinstance(dataset, (tuple, list)):
         return dataset, None
@@ -143,6 +141,8 @@ def split_dataset(dataset):
             f"The data set must be an array of images, or (images, labels); given: a {type(dataset).__name__} of "
             f"{len(dataset)}."
         )
+    if all(isinstance(part, (tuple, list)) and len(part) == 2 for part in dataset):
+        raise ValueError("Of what load_dataset returns take the training part: dataset, _ = load_dataset(name).")
     return dataset[0], np.asarray(dataset[1])
 
 
@@ -223,8 +223,7 @@ def check_generator_range(name, g_model, inputs):
     low, high = extremes(g_model, inputs)
     if 0 <= low < high:
         raise ValueError(
-            f"The images of {name} have no value below 0, but real ones lie in [-1, 1]: end it with "
-            'activation="tanh".'
+            f'The images of {name} have no value below 0, but real ones lie in [-1, 1]: end it with activation="tanh".'
         )
 
 

@@ -176,10 +176,19 @@ def train(
 
 def as_it_trains(g_model):
     """The generator as its own training step calls it: itself, or a model around it that normalises by the batch."""
-    if not any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers_of(g_model)):
-        return g_model
-    inputs = g_model.inputs if len(g_model.inputs) > 1 else g_model.inputs[0]
-    return keras.Model(inputs, g_model(inputs, training=True))
+    normalises = any(isinstance(layer, keras.layers.BatchNormalization) for layer in layers_of(g_model))
+    return AsItTrains(g_model) if normalises else g_model
+
+
+class AsItTrains(keras.Model):
+    """A model that is in training mode whenever it is called; a functional one would forget that in `predict`."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def call(self, inputs):
+        return self.model(inputs, training=True)
 
 
 def averaged_generator(g_model, gan_model, inputs=None):

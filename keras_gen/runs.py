@@ -90,12 +90,13 @@ class SaveRun(keras.callbacks.Callback):
                 f"{path} is damaged ({type(error).__name__}: {error}). Delete it, or put a copy in its place."
             ) from error
         variables, names = self._variables(), [network.name for network in self.models]
-        saved = [state[f"variable_{i}"] for i in range(sum(name.startswith("variable_") for name in state))]
+        saved = [state.get(f"variable_{i}", np.empty(0)) for i in range(len(variables))]
         shapes, saved_shapes = [tuple(variable.shape) for variable in variables], [value.shape for value in saved]
         other_order = names != state["names"] and sorted(names) == sorted(state["names"])
         parts = self._parts()
         same_parts = all(set(part.get_state()) == set(own(state, key)) for key, part in parts.items())
-        if shapes != saved_shapes or other_order or state["layers"] != self._layers() or not same_parts:
+        more = f"variable_{len(variables)}" in state
+        if shapes != saved_shapes or more or other_order or state["layers"] != self._layers() or not same_parts:
             raise ValueError(
                 f"{path} was saved with other models, or with these in another order: {', '.join(state['names'])}, in "
                 f"all {sum(map(np.prod, saved_shapes)):,.0f} numbers; given are {', '.join(names)}, in all "
@@ -182,9 +183,7 @@ class SaveRun(keras.callbacks.Callback):
     def _rates(self):
         """The learning rate of each optimizer; None where a schedule sets it."""
         rates = [optimizer.learning_rate for optimizer in self._optimizers()]
-        return [
-            float(keras.ops.convert_to_numpy(rate)) if isinstance(rate, keras.Variable) else None for rate in rates
-        ]
+        return [float(keras.ops.convert_to_numpy(rate)) if isinstance(rate, keras.Variable) else None for rate in rates]
 
     def _layers(self):
         """What each network is made of, in words: two of equal shapes may still compute another thing."""

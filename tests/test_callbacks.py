@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 from models import LATENT_DIM, define_generator, make_dataset, make_gan
@@ -55,3 +56,20 @@ def test_conditional_inputs():
     loop(lambda: {"loss": 1.0}, make_gan()[1], [], 1, 1, film, verbose=0)
     assert film.frames[0].shape == (8, 17, 1)
     assert not np.array_equal(film.frames[0][:, :8], film.frames[0][:, 9:])
+
+
+def test_the_last_picture_of_a_training_that_was_stopped():
+    class Stop(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            self.model.stop_training = epoch == 6
+
+    g_model, d_model, _ = make_gan()
+    film = SampleGrid(g_model, np.zeros((2, LATENT_DIM)), every=5)
+    loop(lambda: {"loss": 1.0}, d_model, [], 20, 1, [Stop(), film], verbose=0)
+    assert film.epochs == [0, 5, 7]
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.5])
+def test_pictures_every_few_epochs(every):
+    with pytest.raises(ValueError, match=f"every is {every}"):
+        SampleGrid(define_generator(), np.zeros((2, LATENT_DIM)), every)

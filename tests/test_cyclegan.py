@@ -216,3 +216,16 @@ def test_without_a_loss():
     error = {name: keras.ops.convert_to_numpy(output) - y[name] for name, output in outputs.items()}
     expected = np.mean(error["adversarial"] ** 2) + 10 * np.mean(np.abs(error["backward_cycle"]))
     assert float(c_model.compute_loss(y=y, y_pred=outputs)) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.every_backend
+def test_the_composite_has_the_discriminators_loss():
+    """As in the original GAN, with a logit a patch."""
+    d_A, d_B, g_AtoB, g_BtoA, _, _ = make_cyclegan()
+    d_B.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
+    composite = define_composite_model(g_AtoB, d_B, g_BtoA, COLOUR, loss_weights=(1, 0, 0, 0))
+    x = np.random.default_rng(0).uniform(-1, 1, (4, *COLOUR)).astype("float32")
+    logits = d_B.predict_on_batch(g_AtoB.predict_on_batch(x))
+    wanted = {"adversarial": np.ones_like(logits), "identity": x, "forward_cycle": x, "backward_cycle": x}
+    logs = composite.test_on_batch([x, x], wanted, return_dict=True)
+    assert logs["loss"] == pytest.approx(np.logaddexp(0, -logits).mean(), rel=1e-4)

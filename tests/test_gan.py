@@ -337,3 +337,110 @@ def test_summarize_performance_says_how_often_d_is_right_and_saves_the_generator
     assert np.array_equal(loaded.predict_on_batch(points), g_model.predict_on_batch(points))
     with pytest.raises(ValueError, match="n_samples is 0"):
         summarize_performance(9, g_model, d_model, dataset, LATENT_DIM, 0)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("loss", "of_a_fake_called_real"),
+    [
+        (keras.losses.BinaryCrossentropy(from_logits=True), lambda d: np.logaddexp(0, -d)),
+        ("mse", lambda d: (d - 1) ** 2),
+        ("hinge", lambda d: np.maximum(1 - d, 0)),
+        ([keras.losses.BinaryCrossentropy(from_logits=True)], lambda d: np.logaddexp(0, -d)),
+    ],
+)
+def test_the_composite_has_the_discriminators_loss(loss, of_a_fake_called_real):
+    g_model, image = define_generator(), keras.Input(SHAPE)
+    d_model = keras.Model(image, layers.Dense(1, name="answer")(layers.Flatten()(image)))
+    d_model.compile(loss=loss)
+    gan_model = define_gan(g_model, d_model)
+    points = np.random.default_rng(0).normal(size=(32, LATENT_DIM)).astype("float32")
+    answers = d_model.predict_on_batch(g_model.predict_on_batch(points))
+    found = gan_model.evaluate(points, np.ones((32, 1)), verbose=0)
+    assert found == pytest.approx(of_a_fake_called_real(answers).mean(), rel=1e-4)
+
+
+def test_fakes_are_asked_for_the_classes_that_there_are(monkeypatch):
+    images, labels = make_dataset(64), np.where(np.arange(64) % 4, 3, 7)[:, None]
+    models = g_model, d_model, gan_model = make_gan(n_classes=10)
+    record = watch_steps(monkeypatch, g_model, d_model)
+    train(*models, (images, labels), LATENT_DIM, 4, 64, verbose=0)
+    asked = np.concatenate([np.ravel(x[1]) for model, x, *_ in record])
+    assert set(asked) == {3, 7}
+    fakes = np.concatenate([np.ravel(x[1]) for model, x, *_ in record if model is gan_model])
+    assert abs(np.mean(fakes == 7) - 0.5) < 4 * 0.5 / np.sqrt(len(fakes))  # equally often, unlike the data's
+    (_, drawn), _ = generate_fake_samples(g_model, LATENT_DIM, 50, np.array([2, 5]))
+    assert set(np.ravel(drawn)) == {2, 5}
+
+
+def define_normalising_generator():
+    """Points to images whose pixels have mean 0 and variance 1 over the batch, then a tanh."""
+    point = keras.Input((LATENT_DIM,))
+    x = layers.BatchNormalization(center=False, scale=False, epsilon=1e-6)(layers.Dense(64)(point))
+    return keras.Model(point, layers.Reshape(SHAPE)(layers.Activation("tanh")(x)), name="generator")
+
+
+@pytest.mark.every_backend
+def test_the_discriminator_sees_what_the_generator_draws_while_it_trains(monkeypatch):
+    """By the batch and not by the moving averages, which begin at mean 0 and variance 1."""
+    keras.utils.set_random_seed(0)
+    g_model, d_model = define_normalising_generator(), define_discriminator()
+    g_model.layers[1].kernel.assign(5 * np.random.default_rng(0).normal(size=(LATENT_DIM, 64)))
+    gan_model = define_gan(g_model, d_model)
+    record = watch_steps(monkeypatch, g_model, d_model)
+    train(g_model, d_model, gan_model, make_dataset(64), LATENT_DIM, 1, 64, verbose=0)
+    (fakes,) = (np.asarray(x) for model, x, y, *_ in record if model is d_model and not np.any(y))
+    before_tanh = np.arctanh(np.clip(fakes, -0.999999, 0.999999))
+    assert np.allclose(before_tanh.mean(axis=0), 0, atol=0.02) and np.allclose(before_tanh.std(axis=0), 1, atol=0.02)
+
+
+@pytest.mark.every_backend
+def test_an_averaged_generators_moving_averages_are_those_of_its_own_weights():
+    g_model, d_model = define_normalising_generator(), define_discriminator()
+    gan_model = define_gan(g_model, d_model, keras.optimizers.Adam(0.01, use_ema=True, ema_momentum=0.9))
+    train(g_model, d_model, gan_model, make_dataset(64), LATENT_DIM, 2, 32, verbose=0)
+    points = np.random.default_rng(1).normal(size=(1000, LATENT_DIM)).astype("float32")
+    before = weights(g_model)
+    average = averaged_generator(g_model, gan_model, points)
+    assert equal(weights(g_model), before)
+    dense, norm = average.layers[1], average.layers[2]
+    kernel, bias = (keras.ops.convert_to_numpy(weight) for weight in (dense.kernel, dense.bias))
+    batches = np.split(points @ kernel + bias, 20)
+    means = np.mean([batch.mean(axis=0) for batch in batches], axis=0)
+    variances = np.mean([batch.var(axis=0) for batch in batches], axis=0)
+    assert np.allclose(keras.ops.convert_to_numpy(norm.moving_mean), means, atol=1e-4)
+    assert np.allclose(keras.ops.convert_to_numpy(norm.moving_variance), variances, rtol=1e-3)
+    assert norm.momentum == g_model.layers[2].momentum
+    again = averaged_generator(g_model, gan_model)  # points of its own
+    assert np.allclose(keras.ops.convert_to_numpy(again.layers[2].moving_variance), variances, rtol=0.3)
+
+
+def test_one_of_two_generators_of_a_joint_composite_has_its_own_average():
+    keras.utils.set_random_seed(1)
+    point = keras.Input((LATENT_DIM,))
+    one, two = define_generator(), keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(1, 3, padding="same")])
+    joint = keras.Model(point, two(one(point)))
+    joint.compile(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.5), loss="mse")
+    joint.train_on_batch(np.ones((4, LATENT_DIM)), np.ones((4, *SHAPE)))
+    first = weights(two)
+    joint.train_on_batch(np.ones((4, LATENT_DIM)), np.ones((4, *SHAPE)))
+    second = weights(two)
+    average = weights(averaged_generator(two, joint))
+    for a, w1, w2 in zip(average, first, second, strict=True):
+        assert np.allclose(a, (w1 + w2) / 2, atol=1e-6)
+    assert equal(weights(two), second)
+    with pytest.raises(ValueError, match="another generator"):
+        averaged_generator(define_generator(), joint)
+
+
+def test_a_conditional_generator_with_batch_normalisation_wants_its_inputs():
+    point, label = keras.Input((LATENT_DIM,)), keras.Input((1,), dtype="int32")
+    x = layers.Concatenate()([point, layers.Flatten()(layers.Embedding(3, 4)(label))])
+    g_model = keras.Model([point, label], layers.Reshape(SHAPE)(layers.BatchNormalization()(layers.Dense(64)(x))))
+    d_model = define_discriminator(n_classes=3)
+    gan_model = define_gan(g_model, d_model, keras.optimizers.Adam(0.01, use_ema=True))
+    inputs = [np.ones((40, LATENT_DIM)), np.arange(40)[:, None] % 3]
+    gan_model.train_on_batch(inputs, np.ones((40, 1)))
+    with pytest.raises(ValueError, match=r"\[points, labels\]"):
+        averaged_generator(g_model, gan_model)
+    assert averaged_generator(g_model, gan_model, inputs).predict_on_batch(inputs).shape == (40, *SHAPE)

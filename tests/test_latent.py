@@ -1,9 +1,11 @@
+import random
+
 import keras
 import numpy as np
 import pytest
 from scipy import stats
 
-from keras_gen import attribute_directions, generate_latent_points, interpolate_points, invert_generator
+from keras_gen import attribute_directions, generate_latent_points, interpolate_points, invert_generator, to_uint8
 
 LATENT_DIM = 4
 
@@ -175,3 +177,56 @@ def test_inversion_wants_labels_fixed():
     conditional = keras.Model([point, label], image)
     with pytest.raises(ValueError, match="takes 2 inputs"):
         invert_generator(conditional, np.zeros((1, 2, 2, 1)))
+
+
+def test_labels_of_given_classes():
+    _, labels = generate_latent_points(3, 600, np.array([7, 2]))
+    assert labels.shape == (600, 1) and set(labels[:, 0]) == {2, 7}
+    assert abs(np.mean(labels == 2) - 0.5) < 4 * 0.5 / np.sqrt(600)
+    np.random.seed(0)
+    counted = generate_latent_points(3, 20, 4)[1]
+    np.random.seed(0)
+    assert np.array_equal(counted, generate_latent_points(3, 20, np.arange(4))[1])
+
+
+def drawing_generator(activation):
+    keras.utils.set_random_seed(1)
+    wide = keras.initializers.RandomNormal(stddev=0.6)
+    x = keras.layers.Dense(64, activation=activation, kernel_initializer=wide)(z := keras.Input((LATENT_DIM,)))
+    return keras.Model(z, keras.layers.Reshape((8, 8, 1))(x))
+
+
+def test_inversion_takes_uint8_and_refuses_other_ranges():
+    model = drawing_generator("tanh")
+    images = model.predict_on_batch(generate_latent_points(LATENT_DIM, 4))
+    state = random.getstate()
+    found = invert_generator(model, images, n_steps=60)
+    assert random.getstate() == state  # a search must not change the run
+    assert np.mean((model.predict_on_batch(found) - images) ** 2) < 0.02
+    assert np.allclose(invert_generator(model, to_uint8(images), n_steps=60), found, atol=0.05)
+    for wrong in (images / 2 + 0.5, images * 127.5 + 127.5, np.full_like(images, np.nan)):
+        with pytest.raises(ValueError, match=r"no value below 0|must lie in \[-1, 1\]"):
+            invert_generator(model, wrong)
+
+
+def test_inversion_of_a_generator_of_another_range():
+    model = drawing_generator("sigmoid")
+    images = model.predict_on_batch(generate_latent_points(LATENT_DIM, 4))
+    with pytest.raises(ValueError, match=r"value_range=\(0, 1\)"):
+        invert_generator(model, images)
+    for given in (images, to_uint8(images, (0, 1))):
+        found = invert_generator(model, given, n_steps=100, value_range=(0, 1))
+        assert np.mean((model.predict_on_batch(found) - images) ** 2) < 0.005
+
+
+def test_the_rate_of_an_inversion_falls_to_0(monkeypatch):
+    rates, compile_model = [], keras.Model.compile
+
+    def spy(model, *args, optimizer, **options):
+        rates.extend(float(optimizer._learning_rate(step)) for step in (0, 25, 50))
+        return compile_model(model, *args, optimizer=optimizer, **options)
+
+    monkeypatch.setattr(keras.Model, "compile", spy)
+    model = drawing_generator("tanh")
+    invert_generator(model, -np.ones((1, 8, 8, 1)), n_steps=50, learning_rate=0.2)
+    assert rates == pytest.approx([0.2, 0.1, 0.0], abs=1e-6)

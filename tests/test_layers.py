@@ -105,3 +105,8 @@ def test_a_critic_with_dropout_and_a_frozen_one():
     moved = critic.get_weights()
     assert all(np.any(a != b) for a, b in zip(before[:1] + before[2:], moved[:1] + moved[2:], strict=True))
     assert len(model.trainable_variables) == 4  # the critic's, each once
+
+
+def test_a_model_with_a_penalty_says_why_it_cannot_be_saved(tmp_path):
+    with pytest.raises(NotImplementedError, match="Save the critic"):
+        with_penalty(linear_critic(1.0)).save(tmp_path / "model.keras")

@@ -1,4 +1,5 @@
 import io
+import math
 import re
 import sys
 
@@ -19,7 +20,7 @@ from models import (
     weights,
 )
 
-from keras_gen import generate_real_samples, loop, train, train_cyclegan, train_only, train_step
+from keras_gen import SaveRun, generate_real_samples, loop, train, train_cyclegan, train_only, train_step
 from keras_gen.loop import PrintProgress, clock
 
 
@@ -528,3 +529,131 @@ def test_a_system_of_ones_own(monkeypatch):
     assert [moved for *_, moved in record[:7]] == [{"critic"}] * 6 + [{"generator"}]
     assert g_model.predict_on_batch(points).mean() > before + 0.2  # towards the bright images
     assert len(history.history["critic_loss"]) == 4 and np.abs(weights(critic)[0]).max() <= 0.05 + 1e-6
+
+
+# ---- curves with gaps; what goes wrong in a callback ----
+
+
+def test_every_curve_has_a_value_an_epoch():
+    """A loss that some epochs have, and a score that a callback adds every other epoch."""
+    losses = iter([{"a": 1.0}, {"a": 2.0, "b": 5.0}, {"a": 3.0}, {"a": 4.0, "b": 6.0}])
+
+    def score(epoch, logs):
+        if epoch % 2:
+            logs["score"] = float(epoch)
+
+    add_score = keras.callbacks.LambdaCallback(on_epoch_end=score)
+    model = a_model()
+    history = loop(lambda: next(losses), model, [], 4, 1, add_score, verbose=0)
+    nan = math.nan
+    expected = {"a": [1, 2, 3, 4], "b": [nan, 5, nan, 6], "score": [nan, 1, nan, 3]}
+    assert set(history.history) == set(expected)
+    for name, values in expected.items():
+        assert np.array_equal(history.history[name], values, equal_nan=True)
+    again = loop(lambda: {"a": 9.0}, model, [], 4, 1, initial_epoch=3, verbose=0)
+    assert np.array_equal(again.history["score"], [nan, 1, nan, nan], equal_nan=True)
+    assert again.history["a"] == [1, 2, 3, 9]
+
+
+def test_a_curve_of_unknown_epochs_is_not_continued():
+    """Such as `fit` leaves with validation_freq=2."""
+    model = a_model()
+    model.history = keras.callbacks.History()
+    model.history.epoch, model.history.history = [0, 1, 2], {"loss": [1.0, 2.0, 3.0], "val_loss": [7.0]}
+    history = loop(lambda: {"loss": 4.0}, model, [], 3, 1, initial_epoch=2, verbose=0)
+    assert history.history == {"loss": [1, 2, 4]}
+
+
+def test_an_epochs_loss_is_the_mean_of_its_steps():
+    losses = iter([0.0, 1.0, 5.0])
+    assert loop(lambda: {"loss": next(losses)}, a_model(), [], 1, 3, verbose=0).history == {"loss": [2.0]}
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
+def test_an_error_before_the_first_epoch_leaves_everything_as_it_was(error):
+    model, network, ended = a_model(), a_model("other"), []
+    loop(constant_step, model, [], 2, 1, verbose=0)
+    earlier = model.history
+    network.trainable = False
+
+    class Broken(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            raise error("at once")
+
+        def on_train_end(self, logs=None):
+            ended.append(1)
+
+    with pytest.raises(error, match="at once"):
+        loop(constant_step, model, [network], 3, 1, Broken(), initial_epoch=2, verbose=0)
+    assert model.history is earlier and network.trainable and ended == [1]
+    assert loop(constant_step, model, [], 3, 1, initial_epoch=2, verbose=0).epoch == [0, 1, 2]
+
+
+def test_every_callback_ends_whatever_another_one_raises():
+    ended = []
+
+    class End(keras.callbacks.Callback):
+        def __init__(self, name, error=None):
+            super().__init__()
+            self.name, self.error = name, error
+
+        def on_train_end(self, logs=None):
+            ended.append(self.name)
+            if self.error:
+                raise self.error
+
+    callbacks = [End("a", RuntimeError("first")), End("b", KeyboardInterrupt()), End("c")]
+    with pytest.raises(RuntimeError, match="first"):
+        loop(constant_step, a_model(), [], 1, 1, callbacks, verbose=0)
+    assert ended == ["a", "b", "c"]
+
+    def broken():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):  # what ended the training comes first
+        loop(broken, a_model(), [], 1, 1, callbacks, verbose=0)
+    try:
+        raise OSError("of long ago")
+    except OSError:
+        loop(constant_step, a_model(), [], 1, 1, verbose=0)  # an error that was dealt with is none of this training's
+
+
+def test_a_saver_comes_last_and_keras_own_is_refused(tmp_path):
+    model = a_model()
+    late = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: logs.update(score=7.0))
+    save = SaveRun(tmp_path / "run", {model: model})
+    loop(constant_step, model, [], 1, 1, [save, late], verbose=0)
+    other = a_model()
+    assert SaveRun(tmp_path / "run", {other: other}).restore() == 1
+    assert other.history.history == {"loss": [1.0], "score": [7.0]}
+    with pytest.raises(ValueError, match="SaveRun"):
+        loop(constant_step, model, [], 2, 1, keras.callbacks.BackupAndRestore(tmp_path / "backup"), verbose=0)
+
+
+def test_a_metric_of_several_numbers_counts_as_their_mean():
+    class PerColumn(keras.metrics.Metric):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            pass
+
+        def result(self):
+            return keras.ops.convert_to_tensor([1.0, 2.0, 6.0])
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse", metrics=[PerColumn(name="columns")])
+    assert train_step(model, np.ones((2, 2)), np.ones((2, 1)))["columns"] == 3.0
+
+
+def test_progress_where_nobody_knows_how_many_steps_there_are(monkeypatch):
+    """`fit` of a generator."""
+    stdout = Terminal()
+    monkeypatch.setattr(sys, "stdout", stdout)
+    progress = PrintProgress()
+    progress.set_params({"verbose": 1, "epochs": 1, "steps": None})
+    progress.set_model(a_model())
+    progress.on_train_begin()
+    progress.on_epoch_begin(0)
+    for batch, now in enumerate((0.0, 1.0, 2.0)):
+        monkeypatch.setattr("time.perf_counter", lambda now=now: now)
+        progress.on_train_batch_end(batch)
+    progress.on_epoch_end(0, {"loss": 1.0})
+    assert "loss=1.000" in stdout.getvalue()

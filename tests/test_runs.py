@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from models import (
     weights,
 )
 
-from keras_gen import ImagePool, SaveRun, define_vae, loop, train, train_cyclegan
+from keras_gen import ImagePool, SaveRun, define_gan, define_vae, loop, train, train_cyclegan
 
 
 def players(models):
@@ -422,3 +423,230 @@ def test_a_save_holds_numbers_and_text_only(tmp_path):
     assert {array.dtype.kind for array in arrays.values()} <= set("fiuU")
     assert json.loads(str(arrays["curves"])) == [[0, 1], history.history]
     assert json.loads(str(arrays["names"])) == ["generator", "discriminator"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda state: state.pop("curves"), "curves"),
+        (lambda state: state.update(curves=np.array('[[0], {"g_loss": [1, 2]}]')), "curves"),
+        (lambda state: state.update(random_keys=state["random_keys"][:9]), "random_keys"),
+        (lambda state: state.update(random_position=np.array([1e9, 0, 0])), "random_position"),
+        (lambda state: state.update(random_position=np.array([-5.0, 0, 0])), "random_position"),
+        (lambda state: state.update(variable_3=np.full_like(state["variable_3"], np.nan)), "numbers"),
+        (lambda state: state.update(variable_3=np.full(state["variable_3"].shape, "text")), "variables"),
+        (lambda state: state.pop("variable_0"), "variable_0|other models"),
+        (lambda state: state.update(names=np.array("5")), "names"),
+        (lambda state: state.pop("rates"), "rates"),
+    ],
+)
+def test_a_save_is_verified_before_the_first_weight_is_set(tmp_path, spoil, message):
+    run(tmp_path, 1)
+    path = tmp_path / "epoch-00001.npz"
+    with np.load(path) as file:
+        saved = dict(file)
+    spoil(saved)
+    np.savez(path, **saved)
+    models = make_gan(batchnorm=True)
+    before, random_state = [weights(model) for model in models], np.random.get_state()[1].copy()
+    with pytest.raises(ValueError, match=message):
+        SaveRun(tmp_path, players(models)).restore()
+    assert all(equal(weights(model), old) for model, old in zip(models, before, strict=True))
+    assert np.array_equal(np.random.get_state()[1], random_state)
+
+
+def test_networks_of_equal_shapes_that_compute_another_thing(tmp_path):
+    def build(activation):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, activation=activation)])
+        model.compile("sgd", loss="mse")
+        return model
+
+    model = build("relu")
+    loop(lambda: {"loss": 1.0}, model, [model], 1, 1, SaveRun(tmp_path, {model: model}), verbose=0)
+    for other, same in ((build("relu"), True), (build("tanh"), False)):
+        save = SaveRun(tmp_path, {other: other})
+        if same:
+            assert save.restore() == 1
+        else:
+            with pytest.raises(ValueError, match="saved with other models"):
+                save.restore()
+
+
+def test_networks_of_one_name(tmp_path):
+    one, other = (keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="twin") for _ in range(2))
+    one.compile("sgd", loss="mse")
+    with pytest.raises(ValueError, match="twin"):
+        SaveRun(tmp_path, {one: one, other: one})
+
+
+def test_an_attribute_whose_state_is_no_dict_of_arrays(tmp_path):
+    for state in ((1, 2), {"x": object()}):
+
+        class Foreign:
+            def get_state(self, state=state):
+                return state
+
+            def set_state(self, state):
+                pass
+
+        model = define_discriminator()
+        model.foreign = Foreign()
+        with pytest.raises(ValueError, match=r"discriminator\.foreign"):
+            SaveRun(tmp_path, {model: model})
+
+
+# ---- the learning rate ----
+
+
+def rates(models):
+    return [float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)) for model in models[2:0:-1]]
+
+
+def restored(folder, rate, optimizer=keras.optimizers.Adam):
+    g_model, d_model = define_generator(), define_discriminator(batchnorm=True)
+    d_model.compile(optimizer(rate), loss="binary_crossentropy", metrics=["accuracy"])
+    models = g_model, d_model, define_gan(g_model, d_model, optimizer(rate))
+    save = SaveRun(folder, players(models))
+    return models, save, save.restore()
+
+
+@pytest.mark.every_backend
+def test_a_rate_that_was_compiled_anew_stays_and_one_that_a_callback_changed_comes_back(tmp_path, capsys):
+    models, save, _ = restored(tmp_path, 1e-3)
+    fall = keras.callbacks.LearningRateScheduler(lambda epoch: 5e-4)
+    train(*models, make_dataset(), LATENT_DIM, 1, 32, [fall, save], verbose=0)
+    models, save, epoch = restored(tmp_path, 1e-3)
+    assert epoch == 1 and rates(models) == pytest.approx([5e-4, 1e-3])  # the callback's `model` is the composite
+    assert capsys.readouterr().out == ""
+    smaller, save, _ = restored(tmp_path, 1e-4)
+    assert rates(smaller) == pytest.approx([1e-4, 1e-4])
+    assert "0.0001, as compiled now; the save has 0.0005" in capsys.readouterr().out
+    assert equal(weights(smaller[0]), weights(models[0]))
+    train(*smaller, make_dataset(), LATENT_DIM, 2, 32, save, 1, verbose=0)
+    assert rates(restored(tmp_path, 1e-4)[0]) == pytest.approx([1e-4, 1e-4])  # this run's own rate from now on
+    assert rates(restored(tmp_path, 1e-3)[0]) == pytest.approx([1e-3, 1e-3])
+
+
+def test_a_schedule_in_place_of_a_number(tmp_path):
+    models, save, _ = restored(tmp_path, 1e-3)
+    train(*models, make_dataset(), LATENT_DIM, 1, 32, save, verbose=0)
+    falling, _, epoch = restored(tmp_path, keras.optimizers.schedules.ExponentialDecay(1e-2, 1, 0.5))
+    assert epoch == 1 and equal(weights(falling[0]), weights(models[0]))
+    # 4 steps of D a batch pair: the schedule goes by the restored number of steps.
+    assert rates(falling)[0] == pytest.approx(1e-2 * 0.5 ** int(models[2].optimizer.iterations))
+
+
+# ---- power cuts and full disks ----
+
+
+def test_a_save_is_on_the_disk_before_its_predecessor_goes(tmp_path, monkeypatch):
+    """Bytes, then the name, then the folder, and only then the removal: a power cut leaves one whole save."""
+    done = []
+    for name in ("fsync", "replace", "remove"):
+        original = getattr(os, name)
+
+        def spy(*args, name=name, original=original):
+            what = os.fstat(args[0]).st_mode if name == "fsync" else None
+            done.append("folder" if what and stat.S_ISDIR(what) else name)
+            return original(*args)
+
+        monkeypatch.setattr(os, name, spy)
+    run(tmp_path, 2)
+    once = ["fsync", "replace"] + ["folder"] * (os.name != "nt")
+    assert done == once + once + ["remove"]
+
+
+@pytest.mark.parametrize("when", [1, 3])
+def test_a_disk_that_is_full_for_a_moment_costs_one_save(tmp_path, monkeypatch, capsys, when):
+    calls, savez = [], np.savez
+
+    def full(file, **arrays):
+        calls.append(1)
+        file.write(b"half")
+        if len(calls) == when:
+            raise OSError(28, "No space left on device")
+        file.seek(0)
+        savez(file, **arrays)
+
+    monkeypatch.setattr(np, "savez", full)
+    seen = []
+    look = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(saves(tmp_path)))
+    run(tmp_path, 4, [look])
+    expected = [[]] + [[f"epoch-{n:05d}.npz"] for n in ((2, 3) if when == 1 else (1, 2, 2))]
+    assert seen == ([[], *expected] if when == 1 else expected)
+    assert saves(tmp_path) == ["epoch-00004.npz"]
+    assert f"Epoch {when} is not saved" in capsys.readouterr().out
+
+
+def test_the_folder_stays_where_it_was(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = define_discriminator()
+    save = SaveRun("here", {model: model})
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    loop(lambda: {"loss": 1.0}, model, [model], 1, 1, save, verbose=0)
+    assert saves(tmp_path / "here") == ["epoch-00001.npz"]
+
+
+def test_the_last_epoch_is_saved_whatever_comes_after_it(tmp_path):
+    """`fit` calls no more clean-ups once one has raised."""
+
+    class Bad(keras.callbacks.Callback):
+        def on_train_end(self, logs=None):
+            raise RuntimeError
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss="mse")
+    save = SaveRun(tmp_path, {model: model}, every=10)
+    with pytest.raises(RuntimeError):
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=3, callbacks=[Bad(), save], verbose=0)
+    assert saves(tmp_path) == ["epoch-00003.npz"]
+
+
+# ---- numbers of other kinds ----
+
+
+def test_curves_with_gaps_are_saved_whole(tmp_path):
+    """A score of the first epoch, in the save of the third."""
+
+    def score(epoch, logs):
+        if epoch == 0:
+            logs["score"] = 5.0
+
+    model = define_discriminator()
+    add_score = keras.callbacks.LambdaCallback(on_epoch_end=score)
+    loop(lambda: {"loss": 1.0}, model, [model], 3, 1, [SaveRun(tmp_path, {model: model}), add_score], verbose=0)
+    other = define_discriminator()
+    SaveRun(tmp_path, {other: other}).restore()
+    assert other.history.epoch == [0, 1, 2]
+    assert np.array_equal(other.history.history["score"], [5, np.nan, np.nan], equal_nan=True)
+
+
+def test_numpys_second_gaussian_is_restored(tmp_path):
+    """It draws two at a time: after an odd number the next one lies ready."""
+    model = define_discriminator()
+    np.random.seed(3)
+    np.random.standard_normal(7)
+    loop(lambda: {"loss": 1.0}, model, [model], 1, 1, SaveRun(tmp_path, {model: model}), verbose=0)
+    expected = np.random.standard_normal(4)
+    np.random.seed(9)
+    SaveRun(tmp_path, {model: model}).restore()
+    assert np.array_equal(np.random.standard_normal(4), expected)
+
+
+@pytest.mark.every_backend
+def test_bfloat16_variables_come_back(tmp_path):
+    def build():
+        model = keras.Sequential([keras.Input((2,), dtype="bfloat16"), keras.layers.Dense(3, dtype="bfloat16")])
+        model.compile("sgd", loss="mse")
+        return model
+
+    model = build()
+    loop(lambda: {"loss": 1.0}, model, [model], 1, 1, SaveRun(tmp_path, {model: model}), verbose=0)
+    other = build()
+    assert SaveRun(tmp_path, {other: other}).restore() == 1
+    for a, b in zip(model.weights, other.weights, strict=True):
+        assert np.array_equal(
+            keras.ops.convert_to_numpy(keras.ops.cast(a, "float32")),
+            keras.ops.convert_to_numpy(keras.ops.cast(b, "float32")),
+        )

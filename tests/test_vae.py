@@ -501,3 +501,61 @@ def test_a_bound_of_another_likelihood_is_no_bound():
         elbo(VAE(*build_networks()), x)
     vae.compile(loss=reconstruction_loss)
     assert np.isfinite(elbo(vae, x)).all()
+
+
+@pytest.mark.parametrize("activation", [None, "tanh", "relu", "softplus"])
+def test_a_decoder_that_does_not_end_in_a_sigmoid(activation):
+    encoder, decoder = build_networks()
+    stretched = 10 * (decoder.outputs[0] - 0.5)
+    decoder = keras.Model(decoder.inputs[0], keras.layers.Activation(activation)(stretched))
+    vae = define_vae(encoder, decoder)
+    x = np.zeros((4, 4, 4, 1), "float32")
+    for call in (
+        lambda: vae.fit(x, x, verbose=0),
+        lambda: vae.train_on_batch(x, x),
+        lambda: vae.evaluate(x, x, verbose=0),
+        lambda: elbo(vae, x),
+        lambda: iwae_bound(vae, x, k=2),
+    ):
+        with pytest.raises(ValueError, match='activation="sigmoid"'):
+            call()
+    vae.compile("adam", loss="mse")  # whose decoder may draw anything
+    assert np.isfinite(vae.fit(x, x, verbose=0).history["loss"][0])
+
+
+@pytest.mark.every_backend
+def test_means_that_are_no_probabilities_cost_nan():
+    x = np.zeros((3, 2, 2, 1), "float32")
+    x_hat = np.full_like(x, 0.5)
+    x_hat[1, 0, 0, 0], x_hat[2, 0, 0, 0] = 1.01, -0.01
+    nats = keras.ops.convert_to_numpy(reconstruction_loss(x, x_hat))
+    assert nats[0] == pytest.approx(4 * np.log(2), rel=1e-5) and np.isnan(nats[1:]).all()
+
+
+def test_ranges_are_verified_wherever_images_come_in():
+    vae = define_vae(*build_networks())
+    x = np.zeros((4, 4, 4, 1), "float32")
+    for call in (
+        lambda: vae.fit(x, x, validation_data=(x - 1, x - 1), verbose=0),
+        lambda: vae.evaluate(x - 1, x - 1, verbose=0),
+        lambda: vae.test_on_batch(x - 1, x - 1),
+    ):
+        with pytest.raises(ValueError, match=r"\[0, 1\]"):
+            call()
+
+
+@pytest.mark.every_backend
+def test_binarize_takes_tensors_and_draws_others_each_time():
+    grey = np.full((1000,), 0.5, "float32")
+    one, other = binarize(keras.ops.convert_to_tensor(grey)), binarize(grey)
+    assert isinstance(one, np.ndarray) and 0.3 < np.mean(one != other) < 0.7
+
+
+def test_a_coupling_scales_by_e_squared_at_most():
+    couplings = build_couplings(2, scale=0.0, n_couplings=1)
+    bias = np.array([0.0, 1e3], "float32")  # shift and log scale before the bound
+    couplings.networks[0].layers[-1].bias.assign(bias)
+    z = np.array([[0.3, 0.7]], "float32")
+    u = np.array([0.7 * np.exp(2), 0.3])
+    expected = -0.5 * np.sum(u**2) - np.log(2 * np.pi) + 2
+    assert keras.ops.convert_to_numpy(couplings(z))[0] == pytest.approx(expected, rel=1e-4)
