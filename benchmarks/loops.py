@@ -1,4 +1,4 @@
-"""The benchmark's GANs in Keras, and three ways to write their training step."""
+"""The benchmark's GANs in Keras, and four ways to write their training step."""
 
 import ast
 import json
@@ -107,15 +107,21 @@ def fused_loop(g_model, d_model, images, n_batch):
 
 def lecture_loop(g_model, d_model, images, n_batch):
     """(c) The lecture's lines, and the two flags without which its discriminator stands still on Keras 3."""
+    return plain_loop(g_model, d_model, images, n_batch, g_model.predict)
+
+
+def plain_loop(g_model, d_model, images, n_batch, predict=None):
+    """(e) The same with `predict_on_batch`, as one writes it by hand."""
     gan_model = kg.define_gan(g_model, d_model)
     n_steps, half_batch = len(images) // n_batch, n_batch // 2
+    predict = predict or g_model.predict_on_batch
 
     def loop(tick):
         for _ in range(n_steps):
             d_model.trainable = True
             x_real, y_real = kg.generate_real_samples(images, half_batch)
             d_loss_real, d_acc_real = d_model.train_on_batch(x_real, y_real)
-            x_fake = g_model.predict(kg.generate_latent_points(LATENT_DIM, half_batch))
+            x_fake = predict(kg.generate_latent_points(LATENT_DIM, half_batch))
             d_loss_fake, d_acc_fake = d_model.train_on_batch(x_fake, np.zeros((half_batch, 1)))
             d_model.trainable = False
             x_gan = kg.generate_latent_points(LATENT_DIM, n_batch)

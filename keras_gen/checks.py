@@ -147,15 +147,18 @@ def split_dataset(dataset):
 
 
 def loss_of(model):
-    """The loss that a model with one output was compiled with, or None."""
+    """The loss that a model was compiled with, one for each of several outputs; None where there is none."""
     loss = model.loss
     if isinstance(loss, Mapping):
-        loss = list(loss.values())
-    return loss[0] if isinstance(loss, (list, tuple)) and loss else loss
+        loss = [loss.get(name) for name in model.output_names]
+    single = len(model.outputs) == 1 and isinstance(loss, (list, tuple)) and len(loss) == 1
+    return loss[0] if single else loss
 
 
 def kind_of_answers(loss):
     """What a loss of Keras takes: a "probability", a "logit", a number of either "sign"; None of any other loss."""
+    if isinstance(loss, (list, tuple)):  # of several outputs
+        return None
     loss = keras.losses.get(loss)
     entropies = keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy
     if isinstance(loss, entropies):

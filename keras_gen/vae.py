@@ -364,7 +364,8 @@ def _draw(vae, x, k, seed):
         image = pairs // k
         noise = rng.standard_normal((len(pairs), z_mean.shape[1]), dtype="float32")
         z = z_mean[image] + np.exp(0.5 * z_log_var[image]) * noise
-        loss = reconstruction_loss(x[image], vae.decoder.predict_on_batch(z))
+        x_hat = np.asarray(vae.decoder.predict_on_batch(z), "float32")
+        loss = reconstruction_loss(x[image], x_hat)
         log_likelihood[pairs] = -ops.convert_to_numpy(loss)
         log_q = -0.5 * np.sum(noise**2 + np.log(2 * np.pi) + z_log_var[image], axis=1, dtype="float64")
         log_prior_ratio[pairs] = ops.convert_to_numpy(log_prior(z)) - log_q

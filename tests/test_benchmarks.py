@@ -17,7 +17,7 @@ def test_variants_learn_the_same(define, shape, capfd):
     keras.utils.set_random_seed(0)
     images = np.random.default_rng(0).uniform(-1, 1, (3 * 8, *shape)).astype("float32")
     start, results = None, []
-    for variant in (loops.module_loop, loops.fused_loop, loops.lecture_loop):
+    for variant in (loops.module_loop, loops.fused_loop, loops.lecture_loop, loops.plain_loop):
         models = define(loops.LATENT_DIM, width=8)
         for layer in models[1].layers:
             if isinstance(layer, keras.layers.Dropout):

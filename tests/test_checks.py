@@ -189,6 +189,15 @@ def answering(activation, loss, metrics=("accuracy",), n_answers=1, last=layers.
     return d_model
 
 
+def with_a_class():
+    image = keras.Input(SHAPE)
+    flat = layers.Flatten()(image)
+    answers = [layers.Dense(1, activation="sigmoid")(flat), layers.Dense(3, activation="softmax")(flat)]
+    d_model = keras.Model(image, answers)
+    d_model.compile(loss=["binary_crossentropy", "sparse_categorical_crossentropy"], metrics=[["accuracy"], None])
+    return d_model
+
+
 FROM_LOGITS = keras.losses.BinaryCrossentropy(from_logits=True)
 ABOVE_0 = [keras.metrics.BinaryAccuracy("accuracy", threshold=0)]
 
@@ -204,6 +213,7 @@ ABOVE_0 = [keras.metrics.BinaryAccuracy("accuracy", threshold=0)]
         (lambda: answering(None, FROM_LOGITS), "threshold=0"),
         (lambda: answering(None, "hinge"), "threshold=0"),
         (lambda: answering("softmax", "binary_crossentropy", n_answers=2), r"\(None, 2\)"),
+        (lambda: with_a_class(), r"several outputs want a step of your own"),
         (lambda: answering("sigmoid", "binary_crossentropy", last=layers.Identity), "GlobalAveragePooling2D"),
     ],
 )

@@ -221,7 +221,7 @@ def test_without_a_loss():
 @pytest.mark.every_backend
 def test_the_composite_has_the_discriminators_loss():
     """As in the original GAN, with a logit a patch."""
-    d_A, d_B, g_AtoB, g_BtoA, _, _ = make_cyclegan()
+    _, d_B, g_AtoB, g_BtoA, _, _ = make_cyclegan()
     d_B.compile(loss=keras.losses.BinaryCrossentropy(from_logits=True))
     composite = define_composite_model(g_AtoB, d_B, g_BtoA, COLOUR, loss_weights=(1, 0, 0, 0))
     x = np.random.default_rng(0).uniform(-1, 1, (4, *COLOUR)).astype("float32")

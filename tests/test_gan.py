@@ -347,6 +347,7 @@ def test_summarize_performance_says_how_often_d_is_right_and_saves_the_generator
         ("mse", lambda d: (d - 1) ** 2),
         ("hinge", lambda d: np.maximum(1 - d, 0)),
         ([keras.losses.BinaryCrossentropy(from_logits=True)], lambda d: np.logaddexp(0, -d)),
+        ({"answer": "mse"}, lambda d: (d - 1) ** 2),
     ],
 )
 def test_the_composite_has_the_discriminators_loss(loss, of_a_fake_called_real):
@@ -358,6 +359,18 @@ def test_the_composite_has_the_discriminators_loss(loss, of_a_fake_called_real):
     answers = d_model.predict_on_batch(g_model.predict_on_batch(points))
     found = gan_model.evaluate(points, np.ones((32, 1)), verbose=0)
     assert found == pytest.approx(of_a_fake_called_real(answers).mean(), rel=1e-4)
+
+
+def test_a_discriminator_of_two_answers_has_two_losses_in_the_composite():
+    g_model, image = define_generator(), keras.Input(SHAPE)
+    flat = layers.Flatten()(image)
+    d_model = keras.Model(image, [layers.Dense(1, name="a")(flat), layers.Dense(3, name="b")(flat)])
+    d_model.compile(loss={"a": "mse", "b": "mae"})
+    points = np.ones((4, LATENT_DIM), "float32")
+    a, b = d_model.predict_on_batch(g_model.predict_on_batch(points))
+    wanted = [np.ones((4, 1)), np.ones((4, 3))]
+    found = define_gan(g_model, d_model).evaluate(points, wanted, verbose=0, return_dict=True)["loss"]
+    assert found == pytest.approx(np.mean((a - 1) ** 2) + np.mean(np.abs(b - 1)), rel=1e-4)
 
 
 def test_fakes_are_asked_for_the_classes_that_there_are(monkeypatch):

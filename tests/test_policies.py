@@ -79,7 +79,10 @@ def test_gan(tmp_path, n_classes):
     check_a_run(tmp_path, build, train_on)
 
 
-def test_cyclegan(tmp_path):
+def test_cyclegan(tmp_path, policy):
+    if keras.config.backend() == "torch" and policy == "mixed_float16":
+        pytest.skip("PyTorch's convolutions have no gradient in float16 on a CPU")
+
     def build():
         models = make_cyclegan()
         return models[:4], models
