@@ -148,14 +148,16 @@ def loop(step, model, networks, n_epochs, n_steps, callbacks=(), initial_epoch=0
             callbacks.on_epoch_begin(epoch)
             curves = {}
             for batch in range(n_steps):
-                callbacks.on_train_batch_begin(batch)
+                for callback in callbacks.callbacks:  # the list itself would look at each number for 10 microseconds
+                    callback.on_train_batch_begin(batch, {})
                 logs = step()
                 if not isinstance(logs, dict):
                     raise ValueError(f"step() must return a dict of losses; it returned {type(logs).__name__}.")
                 logs = {name: float(value) for name, value in logs.items()}
                 for name, value in logs.items():
                     curves.setdefault(name, []).append(value)
-                callbacks.on_train_batch_end(batch, logs)
+                for callback in callbacks.callbacks:
+                    callback.on_train_batch_end(batch, logs)
                 if model.stop_training:
                     break
             callbacks.on_epoch_end(epoch, {name: float(np.mean(values)) for name, values in curves.items()})

@@ -231,6 +231,7 @@ def test_a_discriminator_whose_answers_its_loss_cannot_take(d_model, message):
         ("sigmoid", "binary_crossentropy", ["accuracy"]),
         ("hard_sigmoid", keras.losses.BinaryFocalCrossentropy(), ["accuracy"]),
         (None, FROM_LOGITS, ABOVE_0),
+        ("softplus", FROM_LOGITS, ABOVE_0),
         (None, keras.losses.SquaredHinge(), ABOVE_0),
         (None, "mse", ["accuracy"]),
         ("sigmoid", "mse", ["accuracy"]),
