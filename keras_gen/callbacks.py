@@ -4,12 +4,15 @@ import math
 from numbers import Integral
 
 import keras
+import numpy as np
 
 from .plots import tile_images
 
 
 class SampleGrid(keras.callbacks.Callback):
     """Keep a picture of what a generator makes of the same inputs, before training and as it goes on.
+
+    What lies beyond the range is shown as its end; images that are not finite are not shown.
 
     Args:
         g_model: the generator.
@@ -35,7 +38,10 @@ class SampleGrid(keras.callbacks.Callback):
         self.epochs, self.frames = [], []
 
     def _take(self, epoch):
-        images = self.g_model.predict_on_batch(self.inputs)
+        images = keras.ops.convert_to_numpy(keras.ops.cast(self.g_model.predict_on_batch(self.inputs), "float32"))
+        if not np.isfinite(images).all():
+            return  # a picture must not end a training, nor hide what ended it
+        images = np.clip(images, *self.value_range)
         self.epochs.append(epoch)
         self.frames.append(tile_images(images, self.n_columns, value_range=self.value_range))
 
@@ -45,7 +51,7 @@ class SampleGrid(keras.callbacks.Callback):
             self._take(self.params["epochs"])  # of a run that is done, unless an epoch begins
 
     def on_epoch_begin(self, epoch, logs=None):
-        if self.first:
+        if self.first and self.epochs:
             self.epochs[0], self.first = epoch, False
 
     def on_epoch_end(self, epoch, logs=None):

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from .checks import layers_of, unwrapped
+from .files import write_npz
 
 
 class SaveRun(keras.callbacks.Callback):
@@ -146,7 +147,7 @@ class SaveRun(keras.callbacks.Callback):
             print(f"Epoch {epoch + 1} is not saved: {len(broken)} arrays hold numbers that are not finite.")
             return  # the last good save stays
         self.unsaved = epoch + 1, state
-        last = epoch + 1 == self.params.get("epochs") or self.model.stop_training
+        last = epoch + 1 == (self.params or {}).get("epochs") or self.model.stop_training
         if (epoch + 1) % self.every == 0 or last:
             self._write()
 
@@ -221,7 +222,7 @@ class SaveRun(keras.callbacks.Callback):
             "names": [network.name for network in self.models],
             "layers": self._layers(),
             "rates": self._rates(),
-            "compiled_rates": self.compiled_rates,
+            "compiled_rates": self.compiled_rates or self._rates(),
         }
         return state | {name: np.array(json.dumps(value)) for name, value in about.items()}
 
@@ -230,17 +231,9 @@ class SaveRun(keras.callbacks.Callback):
             return
         epoch, state = self.unsaved
         path = os.path.join(self.folder, f"epoch-{epoch:05d}.npz")
-        part = f"{path}.{os.getpid()}.part"
         try:
-            with open(part, "wb") as file:
-                np.savez(file, **state)
-                file.flush()
-                os.fsync(file.fileno())  # else a power cut may find the name on the disk and not the bytes
-            os.replace(part, path)
-            sync_folder(self.folder)
+            write_npz(path, **state)
         except OSError as error:  # a full disk, most of all
-            with contextlib.suppress(OSError):
-                os.remove(part)
             print(f"Epoch {epoch} is not saved ({error}). The last save stays; the next epoch tries again.")
             return
         previous, self.path, self.unsaved = self.path, path, None
@@ -292,14 +285,3 @@ def kind(layer):
     """A layer's class and activation."""
     activation = getattr(layer, "activation", None)
     return f"{type(layer).__name__} {getattr(activation, '__name__', '')}".strip()
-
-
-def sync_folder(folder):
-    """Bring a folder's names to the disk, where the system can (Windows cannot open a folder)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -73,3 +73,22 @@ def test_the_last_picture_of_a_training_that_was_stopped():
 def test_pictures_every_few_epochs(every):
     with pytest.raises(ValueError, match=f"every is {every}"):
         SampleGrid(define_generator(), np.zeros((2, LATENT_DIM)), every)
+
+
+def test_a_picture_never_ends_a_training():
+    """Of a generator without an activation that leaves the range, and of one whose weights are nan."""
+    z = keras.Input((LATENT_DIM,))
+    dense = keras.layers.Dense(64, use_bias=False, kernel_initializer="ones")
+    g_model = keras.Model(z, keras.layers.Reshape((8, 8, 1))(dense(z)))
+    points = np.array([[1.0, 1, 1, 1], [-1, -1, -1, -1], [0.1, 0, 0, 0]])  # images of 4, -4 and 0.1
+    film, losses = SampleGrid(g_model, points, every=1, n_columns=3), iter([1.0, np.nan])
+
+    def step():
+        loss = next(losses)
+        if np.isnan(loss):
+            dense.kernel.assign(np.full((LATENT_DIM, 64), np.nan))
+        return {"loss": loss}
+
+    history = loop(step, make_gan()[1], [], 5, 1, film, verbose=0)
+    assert film.epochs == [0, 1] and history.epoch == [0, 1]
+    assert film.frames[0][0, [0, 9, 18], 0].tolist() == [255, 0, 140]
