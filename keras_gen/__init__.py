@@ -28,7 +28,7 @@ from .gan import (
 )
 from .gradients import gradient
 from .images import to_tanh, to_uint8, to_unit
-from .judge import Judge, judge_features, predict_labels, train_judge
+from .judge import Judge, judge_features, load_judge, predict_labels, train_judge
 from .latent import attribute_directions, generate_latent_points, interpolate_points, invert_generator
 from .layers import GradientPenalty
 from .loop import PrintProgress, StopOnNonFinite, loop, train_only, train_step

@@ -1,6 +1,5 @@
 """What is verified before the first training step, so that a mistake costs a sentence and not an hour."""
 
-import os
 import warnings
 from collections.abc import Mapping
 from numbers import Integral
@@ -8,7 +7,7 @@ from numbers import Integral
 import keras
 import numpy as np
 
-from .images import checked_images
+from .images import checked_images, way_to_an_array
 
 
 def check_loop(n_epochs, n_steps, initial_epoch, verbose):
@@ -55,25 +54,8 @@ def check_pair(g_model, d_model):
 
 def check_array(name, images):
     """Raise ValueError, with the way to an array, unless `images` are a NumPy array."""
-    if isinstance(images, np.ndarray):
-        return
-    if isinstance(images, (str, bytes, os.PathLike)):
-        way = "load_image_folder(path, size) reads a folder of pictures."
-    elif isinstance(images, Mapping):
-        way = f"Choose an array in it; its keys are {', '.join(map(str, images))}."
-    elif isinstance(images, (list, tuple)) or hasattr(images, "__array__"):
-        way = "np.asarray(images) makes one of it."
-    elif keras.ops.is_tensor(images):
-        way = "keras.ops.convert_to_numpy(images) makes one of it."
-    elif hasattr(images, "__getitem__") and hasattr(images, "__len__"):  # a PyDataset, a torch data set
-        way = "Put its batches together: np.concatenate([batches[i] for i in range(len(batches))])."
-    elif hasattr(images, "__iter__"):  # tf.data, a DataLoader, a generator
-        way = "Put its batches together: np.concatenate([batch for batch in batches])."
-    else:
-        way = "Wanted is an array such as load_dataset gives."
-    if "batches" in way:
-        way += " Where a batch is (images, labels), do so with either."
-    raise ValueError(f"{name} must be a NumPy array; given: {type(images).__name__}. {way}")
+    if not isinstance(images, np.ndarray):
+        raise ValueError(f"{name} must be a NumPy array; given: {type(images).__name__}. {way_to_an_array(images)}")
 
 
 def check_images(name, images, image_shape, n_batch):

@@ -23,7 +23,6 @@ def write_npz(path, **arrays):
     try:
         with open(part, "wb") as file:
             np.savez(file, **arrays)
-            file.flush()
             os.fsync(file.fileno())  # else a power cut may leave the new name on the disk, and no bytes under it
         os.replace(part, path)
     except BaseException:

@@ -7,6 +7,7 @@ a generator's images pass that are light all over: a training must not stop beca
 """
 
 import warnings
+from collections.abc import Mapping
 from pathlib import PurePath
 
 import keras
@@ -38,16 +39,20 @@ def to_numpy(images):
 
 def way_to_an_array(thing):
     """Say, in a sentence, how what is not an array becomes one."""
+    labelled = " Where a batch is (images, labels), do so with either."
     if isinstance(thing, (str, bytes, PurePath)):
         return "load_image_folder(path, size) reads a folder of images, load_dataset(name) a data set."
     if isinstance(thing, keras.Model):
         return "A generator's images are g_model.predict(points)."
-    if isinstance(thing, dict):
-        return "Give one of its values."
-    return (
-        "Of batches, np.concatenate(list(batches)) makes one; of batches of images and labels, "
-        "np.concatenate([images for images, _ in batches]), and likewise the labels."
-    )
+    if isinstance(thing, Mapping):
+        return f"Choose an array in it; its keys are {', '.join(map(str, thing))}."
+    if isinstance(thing, (list, tuple)) or hasattr(thing, "__array__"):
+        return "np.asarray(images) makes one of it."
+    if hasattr(thing, "__getitem__") and hasattr(thing, "__len__"):  # a PyDataset, a data set of PyTorch
+        return f"np.concatenate([batches[i] for i in range(len(batches))]) puts its batches together.{labelled}"
+    if hasattr(thing, "__iter__"):  # tf.data, a DataLoader, a generator
+        return f"np.concatenate([batch for batch in batches]) puts its batches together.{labelled}"
+    return "Wanted is an array such as load_dataset gives."
 
 
 def checked_images(images, value_range=None, what="The images"):

@@ -16,8 +16,9 @@ from keras import layers
 
 from .data import DataUnavailable, load_dataset
 from .data.sets import CHECKOUT, keras_home
+from .files import write_npz
 from .images import generated_to_uint8, to_numpy, to_uint8, way_to_an_array
-from .pretrained import load_pretrained, plain_keras, shipped_files, write_npz
+from .pretrained import load_pretrained, plain_keras, shipped_files
 
 EPOCHS = {"digits": 15, "mnist": 4, "fashion_mnist": 4, "cifar10": 8, "faces": 3}
 _VERSION = 1  # goes up with every change to how judges are built or trained: old files are then left aside
@@ -67,7 +68,9 @@ def load_judge(name):
     path = shipped_files()[_SHIPPED + name]
     with np.load(path) as file:
         if "test_accuracy" not in file:
-            raise DataUnavailable(f"{path.name} holds no test accuracy: take the one in the repository's data/pretrained/.")
+            raise DataUnavailable(
+                f"{path.name} holds no test accuracy: take the one in the repository's data/pretrained/."
+            )
         judge = Judge(model, name, float(file["test_accuracy"]))
     print(judge)
     return judge

@@ -3,7 +3,6 @@
 import contextlib
 import difflib
 import json
-import os
 from pathlib import Path
 
 import keras
@@ -11,6 +10,7 @@ import numpy as np
 
 from .data import DataUnavailable
 from .data.sets import CHECKOUT
+from .files import write_npz
 from .vae import VAE  # noqa: F401  one of the files is of this class: Keras knows it once it is imported
 
 # Settings that newer versions of Keras write although they are at their default, and that older ones refuse.
@@ -105,26 +105,6 @@ def save_pretrained(model, path, **numbers):
                 "smaller learning rate, or keep the model as model.save writes it."
             )
     write_npz(path, config=np.array(json.dumps(config).encode()), **weights, **numbers)
-
-
-def write_npz(path, **arrays):
-    """Write arrays to a file that is whole and on the disk before it takes the place of an older one.
-
-    Raises:
-        OSError: a disk that is full or read-only; what was at `path` is still there, and nothing beside it.
-    """
-    path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # two processes may write at once
-    try:
-        with part.open("wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())  # else a power cut can leave an empty file under the new name
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(OSError):  # where there is none, nor a folder for it
-            part.unlink()
-        raise
 
 
 def _for_older_keras(config):

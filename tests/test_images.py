@@ -7,7 +7,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from keras_gen.images import checked_images, to_tanh, to_uint8, to_unit
+from keras_gen.images import checked_images, generated_to_uint8, to_numpy, to_tanh, to_uint8, to_unit
 
 LEVELS = np.arange(256, dtype=np.uint8)
 FUNCTIONS = [to_tanh, to_unit, to_uint8]
@@ -171,7 +171,8 @@ def test_values_outside_of_value_range_are_refused(function, value):
 
 @pytest.mark.parametrize("function", [*FUNCTIONS, checked_images])
 def test_floats_that_may_be_in_another_range_are_refused(function):
-    for images in (to_unit(LEVELS), np.zeros(3), np.ones(3, np.float16), [0.0, 1.0], np.array([-0.0, 1])):
+    rounded = np.array([-1e-4, 0.5, 1])  # the rounding of a [0, 1] image is no value below 0
+    for images in (to_unit(LEVELS), np.zeros(3), np.ones(3, np.float16), [0.0, 1.0], np.array([-0.0, 1]), rounded):
         with pytest.raises(ValueError, match="The images have no value below 0"):
             function(images)
         function(images, (-1, 1))
@@ -204,6 +205,88 @@ def test_lists_and_tensors_of_whole_numbers_are_refused(function):
     for images in ([[0, 255]], keras.ops.convert_to_tensor([0, 1])):
         with pytest.raises(ValueError, match=r"^The images are int\d\d; wanted"):
             function(images)
+
+
+def test_whole_numbers_get_a_way_out():
+    pixels = np.arange(256)
+    with pytest.raises(ValueError, match=r'They run from 0 to 255: np.asarray\(images, "uint8"\)'):
+        to_uint8(pixels)
+    np.testing.assert_array_equal(to_uint8(np.asarray(pixels, "uint8")), LEVELS)
+    deep = (pixels * 257).astype("uint16")
+    said = r"They run from 0 to 65535: to_uint8\(np.asarray\(images, 'float32'\), \(black, white\)\).*\(0, 65535\)"
+    with pytest.raises(ValueError, match=said):
+        to_uint8(deep)
+    np.testing.assert_array_equal(to_uint8(np.asarray(deep, "float32"), (0, 65535)), LEVELS)
+    for few in (np.array([0, 1]), np.array([-3, 7]), np.array([True])):
+        with pytest.raises(ValueError, match=r"They run from .*\(black, white\)"):
+            to_uint8(few)
+
+
+@pytest.mark.every_backend
+def test_what_is_no_array_gets_a_way_to_one():
+    class Batches(keras.utils.PyDataset):
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, i):
+            return np.zeros((4, 2, 2, 1), np.uint8)
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    for thing, way in (
+        (Batches(), "np.concatenate"),
+        ((np.zeros((4, 2)) for _ in range(2)), "np.concatenate"),
+        (model, "predict"),
+        ("pets", "load_image_folder"),
+        ({"x": np.zeros(3)}, "its keys are x"),
+        (None, "Wanted is an array"),
+    ):
+        with pytest.raises(ValueError, match=way):
+            to_numpy(thing)
+    assert np.concatenate(list(Batches())).shape == (8, 2, 2, 1)  # as the sentence says
+    sizes = [np.zeros((2, 2, 1)), np.zeros((3, 3, 1))]
+    for images in (sizes, [keras.ops.convert_to_tensor(image) for image in sizes], [[1, 2], [3]]):
+        with pytest.raises(ValueError, match="of one size"):
+            to_numpy(images)
+
+
+@pytest.mark.every_backend
+def test_lists_of_what_a_model_makes():
+    output = keras.Variable([[0.5, -1.0]]) * 1  # with a history of gradients on torch
+    np.testing.assert_array_equal(to_numpy([output, output]), [[[0.5, -1]], [[0.5, -1]]])
+
+
+# ---- what a generator makes, where it is scored
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_a_generator_that_has_turned_white_is_no_mistake(dtype):
+    rng = np.random.default_rng(0)
+    white, grey = rng.uniform(0.5, 1, (4, 3, 3, 1)), np.zeros((4, 3, 3, 1))
+    few = np.where(np.arange(1000) < 9, 0.1, 0.9)  # a spot here and there
+    for images in (white, grey, np.ones(5), few):
+        images = keras.ops.cast(images, dtype)
+        with pytest.warns(UserWarning, match=r"light ones in \[-1, 1\]. If they lie in \[0, 1\]"):
+            pixels = generated_to_uint8(images)
+        np.testing.assert_array_equal(pixels, to_uint8(images, (-1, 1)))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+def test_what_lies_in_0_to_1_is_refused_in_scores_too(dtype):
+    few = np.where(np.arange(1000) < 10, 0.2, 0.9)
+    for images in (to_unit(LEVELS), np.array([0, 0.1]), few, np.array([-1e-4, 0, 1])):
+        with pytest.raises(ValueError, match="no value below 0"):
+            generated_to_uint8(images.astype(dtype))
+
+
+@pytest.mark.filterwarnings("error")
+def test_in_scores_all_other_images_count_as_elsewhere():
+    assert generated_to_uint8(LEVELS) is LEVELS
+    for images in (to_tanh(LEVELS), np.zeros((0, 2), np.float32), np.array([-0.1, 1])):
+        np.testing.assert_array_equal(generated_to_uint8(images), to_uint8(images))
+    for images in (np.array([-2.0, 0]), np.array([np.nan, 1]), np.arange(3)):
+        with pytest.raises(ValueError, match=r"\[-1, 1\]"):
+            generated_to_uint8(images)
 
 
 def test_what_opens_the_sentence():

@@ -86,9 +86,9 @@ def test_attributes_are_the_bits_of_a_face_class():
             return [None, np.eye(16)[[0b0000, 0b0101, 0b1111, 0b1000]]]
 
     images = np.zeros((4, 2, 2, 3), np.uint8)
-    wanted = np.array([0b0001, 0b0101, 0b1101, 0b1001])
+    wanted = np.array([0b1001, 0b0100, 0b0011, 0b1000])  # wrong: smiling and old; smiling; man and old; none
     shares = attribute_accuracy(Judge(Answers(), "faces", 1.0), images, wanted)
-    assert shares == {"smiling": 0.5, "glasses": 0.75, "man": 1.0, "old": 1.0}
+    assert shares == {"smiling": 0.5, "glasses": 1.0, "man": 0.75, "old": 0.5}
     with pytest.raises(ValueError, match="judge of 'faces'"):
         attribute_accuracy(Judge(Answers(), "mnist", 1.0), images, wanted)
 
@@ -104,6 +104,11 @@ def test_feature_distance_has_a_floor_and_a_ceiling(judge, data):
     assert floor < one_class / 10 and floor < noise / 10
     features = judge_features(judge, x_test), judge_features(judge, x_train[:200])
     assert floor == frechet_distance(*features)
+    with pytest.warns(UserWarning, match="light ones"):  # a generator that has turned white
+        white = feature_distance(judge, x_test, np.random.default_rng(0).uniform(0.9, 1, x_test.shape))
+    assert white > 10 * floor
+    with pytest.raises(ValueError, match="no value below 0"):
+        feature_distance(judge, x_test / 255 * 0.1 + 0.9, x_test)  # real images are never light all over
     with pytest.raises(ValueError, match="65 images or more a side; given: 200 and 64"):
         feature_distance(judge, x_test, x_train[:64])
 
@@ -132,6 +137,10 @@ def test_class_variety_is_the_distance_of_pairs_beside_that_of_real_ones():
     known = [np.sqrt(np.mean(pdist(part[:, 0, 0].astype(float)) ** 2)) for part in (images[:12], real[::3])]
     varied = class_variety(judge, images, labels, real, real_labels)
     np.testing.assert_allclose(varied, [known[0] / known[1], 0, np.nan, np.nan], rtol=1e-6)
+    again = class_variety(judge, images, labels[:, None], real, real_labels[:, None])
+    np.testing.assert_array_equal(again, varied)
+    alike = class_variety(judge, real, real_labels, np.repeat(x[:1], 30, axis=0), real_labels)
+    assert np.isnan(alike).all()  # how varied beside one picture, nobody can say
     with pytest.raises(ValueError, match="0 to 3"):
         class_variety(judge, images, labels + 1, real, real_labels)
 
@@ -154,6 +163,11 @@ def test_mode_coverage_of_known_histograms(judge, data):
 
     assert mode_coverage(judge, x, y[y < 3])["kl"] == np.inf
     assert mode_coverage(judge, x, y[y < 3])["of"] == 3
+    assert mode_coverage(judge, x, y[y < 3])["classes"] == 3  # the fourth is none to be covered
+    assert mode_coverage(judge, x, y[:, None])["classes"] == 4
+
+    sparse = np.concatenate([x_first, x_second[:2]])  # 2 of 52 is 0.15 of the real share, 3 are 0.23
+    assert mode_coverage(judge, sparse, y)["classes"] == 2
 
 
 def test_precision_and_recall_of_known_sets():
@@ -175,6 +189,13 @@ def test_precision_and_recall_of_known_sets():
     assert precision_recall(real, fake) == pytest.approx((share(fake, real), share(real, fake)))
     with pytest.raises(ValueError, match="more than 3 samples a side: 60, 3"):
         precision_recall(real, fake[:3])
+    for wrong in (np.zeros((60, 2, 2, 1)), fake[:, :2], fake * np.nan, fake[:, 0]):
+        for sides in ((real, wrong), (wrong, real)):
+            with pytest.raises(ValueError, match=r"finite features \(n, dims\), as judge_features"):
+                precision_recall(*sides)
+    for k in (0, 1.5, -1):
+        with pytest.raises(ValueError, match=r"k is .*; it must be a whole number"):
+            precision_recall(real, fake, k)
 
 
 # Pixels
@@ -211,6 +232,12 @@ def test_memorisation_ratio():
     assert memorisation_ratio(at(150, 50, 105), train, held_out) == pytest.approx(5, rel=1e-4)
     with pytest.raises(ValueError, match="Most held-out images are also training images"):
         memorisation_ratio(held_out, train, train)
+    white = np.full((4, 3, 3, 1), 0.999)
+    with pytest.warns(UserWarning, match="light ones"):
+        assert memorisation_ratio(white, train, held_out) == pytest.approx(5.5, rel=1e-3)
+    for real in ((train / 255 * 0.1 + 0.9, held_out), (train, held_out / 255 * 0.1 + 0.9)):
+        with pytest.raises(ValueError, match="no value below 0"):
+            memorisation_ratio(white, *real)
 
 
 # Mistakes
@@ -222,7 +249,8 @@ def test_memorisation_ratio():
         (np.zeros((0, 12, 12, 1), np.uint8), "n at least 1"),
         (np.zeros((12, 12, 1), np.uint8), r"shape \(n, 12, 12, 1\).*given: \(12, 12, 1\)"),
         (np.zeros((5, 28, 28, 1), np.uint8), r"given: \(5, 28, 28, 1\)"),
-        (np.full((5, 12, 12, 1), 0.5), "no value below 0"),
+        (np.linspace(0, 1, 144).reshape(1, 12, 12, 1), "no value below 0"),
+        ("pets", "load_image_folder"),
         (np.linspace(-1, 255, 144).reshape(1, 12, 12, 1), r"\[-1, 1\]"),
         (np.full((5, 12, 12, 1), np.nan), r"\[-1, 1\]"),
         (np.zeros((5, 12, 12, 1), np.int64), "int64"),
@@ -254,5 +282,59 @@ def test_wrong_labels_get_a_sentence(judge, labels, says):
 
 def test_more_neighbours_than_images(data):
     (x, _), _ = data
-    with pytest.raises(ValueError, match="k is 4; there are 3"):
-        nearest_neighbours(x[:2], x[:3], k=4)
+    for k in (4, 0, 1.5):
+        with pytest.raises(ValueError, match=f"k is {k}; there are 3"):
+            nearest_neighbours(x[:2], x[:3], k=k)
+
+
+def test_real_images_are_never_light_all_over(data):
+    (x, _), _ = data
+    with pytest.raises(ValueError, match="no value below 0"):
+        nearest_neighbours(x[:2], x[:3] / 255 * 0.1 + 0.9)
+
+
+def test_something_else_for_a_judge(data):
+    x, y = data[1]
+    model = keras.Sequential([keras.Input((12, 12, 1)), keras.layers.Flatten(), keras.layers.Dense(4)])
+    for wrong in (model, "digits", None, x):
+        for score in (
+            lambda judge: predict_labels(judge, x),
+            lambda judge: judge_features(judge, x),
+            lambda judge: label_accuracy(judge, x, y),
+            lambda judge: attribute_accuracy(judge, x, y),
+            lambda judge: feature_distance(judge, x, x),
+            lambda judge: mode_coverage(judge, x, y),
+            lambda judge: confident_share(judge, x),
+            lambda judge: class_variety(judge, x, y, x, y),
+        ):
+            with pytest.raises(ValueError, match="judge must be a Judge, as load_judge and train_judge return it"):
+                score(wrong)
+
+
+def test_a_generator_in_the_place_of_its_images(judge, data):
+    x, _ = data[1]
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(144)])
+    for sides in ((x, model), (model, x)):
+        with pytest.raises(ValueError, match=r"g_model\.predict\(points\)"):
+            feature_distance(judge, *sides)
+
+
+def test_a_probability_that_is_none(judge, data):
+    for p in (-0.1, 1.1, 90, np.nan):
+        with pytest.raises(ValueError, match=r"p is .*; it must be a probability"):
+            confident_share(judge, data[1][0], p)
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_scores_of_tensors_are_those_of_their_pixels(judge, data, dtype):
+    """Half precision keeps each of the 256 levels."""
+    x, y = data[1]
+    images = keras.ops.cast(x / 127.5 - 1, dtype)
+    assert label_accuracy(judge, images, y) == label_accuracy(judge, x, y)
+    np.testing.assert_array_equal(judge_features(judge, images), judge_features(judge, x))
+    assert feature_distance(judge, x, images) == feature_distance(judge, x, x)
+    assert nearest_neighbours(images[:3], x)[0].tolist() == [[0], [1], [2]]
+    features = keras.ops.convert_to_tensor(judge_features(judge, x))
+    assert precision_recall(features, features) == (1, 1)
+    assert frechet_distance(features, features) == pytest.approx(0, abs=1e-3)

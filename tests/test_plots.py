@@ -52,6 +52,38 @@ def test_a_grid_of_other_ranges(monkeypatch):
         show_grid(pixels / 255)
     with pytest.raises(ValueError, match=r"must lie in \[-1, 1\]"):
         show_grid(pixels.astype("float32"))
+    with pytest.raises(ValueError, match=r"of one size .*\(2, 2, 1\), \(3, 3, 1\)"):
+        show_grid([np.zeros((2, 2, 1), "uint8"), np.zeros((3, 3, 1), "uint8")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"n_columns": 0}, "n_columns is 0; .* at least 1"),
+        ({"n_columns": -2}, "n_columns is -2"),
+        ({"n_columns": 2.5}, "n_columns is 2.5"),
+        ({"gap": -1}, "gap is -1; .* at least 0"),
+        ({"gap": 0.5}, "gap is 0.5"),
+    ],
+)
+def test_numbers_that_make_no_tiles(arguments, said):
+    with pytest.raises(ValueError, match=said):
+        tile_images(np.zeros((4, 2, 2, 1), "uint8"), **arguments)
+    assert tile_images(np.zeros((4, 2, 2, 1), "uint8"), 1, 0).shape == (8, 2, 1)
+
+
+def test_numbers_that_make_no_figure(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    images = np.zeros((4, 2, 2, 1), "uint8")
+    for draw in (
+        lambda: show_grid(images, zoom=0),
+        lambda: show_film_strip(images, "abcd", zoom=0),
+        lambda: plot_latent_grid(latent_painter(0), 2, zoom=-1),
+        lambda: save_gif(images, "film.gif", zoom=0),
+        lambda: save_gif(images, "film.gif", zoom=1.5),
+    ):
+        with pytest.raises(ValueError, match=r"zoom is .*; it must be"):
+            draw()
 
 
 def test_row_titles_stand_at_the_middle_of_their_rows(monkeypatch):
@@ -59,16 +91,38 @@ def test_row_titles_stand_at_the_middle_of_their_rows(monkeypatch):
     show_grid(np.zeros((6, 8, 5, 3), "uint8"), n_columns=2, row_titles=["a", "b", "c"])
     # Rows of 8 pixels and a white line between them: 0 to 7, 9 to 16, 18 to 25.
     np.testing.assert_allclose(plt.gcf().axes[0].get_yticks(), [3.5, 12.5, 21.5], atol=1)
+    with pytest.raises(ValueError, match="row_titles are 4, and the grid has 3 rows"):
+        show_grid(np.zeros((6, 8, 5, 3), "uint8"), n_columns=2, row_titles=["a", "b", "c", "d"])
 
 
 def test_grids_draw(monkeypatch):
     shown = []
     monkeypatch.setattr(plt, "show", lambda: shown.append(plt.gcf()))
-    show_grid(np.zeros((6, 8, 8, 3), "uint8"), n_columns=3, title="six", row_titles=["first", "second"])
+    grey = np.full((6, 8, 8, 1), 100, "uint8")
+    show_grid(grey, n_columns=3, title="six", row_titles=["first", "second"])
     axes = shown[0].axes[0]
     assert axes.get_title() == "six" and [t.get_text() for t in axes.get_yticklabels()] == ["first", "second"]
-    show_film_strip([np.zeros((8, 8, 1), "uint8")] * 3, ["a", "b", "c"])
+    show_film_strip(grey[:3], ["a", "b", "c"])
     assert [axes.get_title() for axes in shown[1].axes] == ["a", "b", "c"]
+    # A picture without black and white keeps its greys: they are not stretched.
+    assert {axes.images[0].get_clim() for figure in shown for axes in figure.axes} == {(0, 255)}
+
+
+def test_a_film_strip_of_floats_and_its_mistakes(monkeypatch):
+    monkeypatch.setattr(plt, "show", lambda: None)
+    show_film_strip([np.full((2, 2, 1), level) for level in (-1.0, 1.0)], ["a", "b"])
+    assert [axes.images[0].get_array().max() for axes in plt.gcf().axes] == [0, 255]
+    frames = [np.zeros((2, 2, 1), "uint8")] * 3
+    for wrong, titles, said in (
+        (frames, ["a", "b"], "Frames are 3 and titles 2"),
+        (frames, ["a"] * 4, "Frames are 3 and titles 4"),
+        ([], [], "no frame"),
+        ([*frames, np.zeros((3, 3, 1), "uint8")], ["a"] * 4, "of one size"),
+        ([np.zeros((2, 2), "uint8")], ["a"], r"given: \(2, 2\)"),
+        ([np.full((2, 2, 1), 0.5)], ["a"], "no value below 0"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            show_film_strip(wrong, titles)
 
 
 @pytest.mark.parametrize("zoom", [2, 2.5])
@@ -115,6 +169,7 @@ def test_latent_grid_lies_over_gaussian_quantiles(monkeypatch):
     ("arguments", "message"),
     [
         ({"n": 1}, "n is 1"),
+        ({"n": 2.5}, "n is 2.5"),
         ({"dims": (0, 3)}, "from 0 to 2"),
         ({"dims": (1, 1)}, "two different"),
         ({"center": [0, 0]}, r"\(2,\)"),
@@ -144,6 +199,41 @@ def test_curves_lie_in_a_plot_of_their_kind():
     assert len(plot_history(history_of(loss=[1]))) == 1
     with pytest.raises(ValueError, match="holds no epoch"):
         plot_history(history_of())
+
+
+def test_each_curve_is_drawn_once():
+    losses, accuracies = plot_history(history_of(class_acc_loss=[1, 2], class_acc=[0.1, 0.2]))
+    assert [line.get_label() for line in losses.lines] == ["class_acc_loss"]
+    assert [line.get_label() for line in accuracies.lines] == ["class_acc"]
+    assert losses.lines[0].get_marker() == "."  # few points are shown as such
+
+
+def test_a_curve_with_gaps_is_a_line_through_the_points_there_are():
+    score = [np.nan] * 30
+    score[4], score[9] = 3.0, 2.0
+    (axes,) = plot_history(history_of(score=score, kl=[float(i) for i in range(30)]))
+    gaps, whole = axes.lines
+    assert (gaps.get_xdata().tolist(), gaps.get_ydata().tolist()) == ([5, 10], [3, 2])
+    assert gaps.get_marker() == "." and whole.get_marker() == "None"  # a single point must be seen
+    assert len(whole.get_xdata()) == 30
+    plot_history(history_of(score=[np.nan, np.nan], kl=[1, np.inf]))
+    (axes,) = plot_history(history_of(f1=[[0.1, 0.2], [0.3, 0.4]]))  # a metric of two numbers
+    assert len(axes.lines) == 2
+
+
+def test_what_is_no_history():
+    history = history_of(loss=[1, 2, 3], val_loss=[2, 1])  # as with validation_freq
+    with pytest.raises(ValueError, match=r"'val_loss' has 2 values, and there are 3 epochs: fill .* nan"):
+        plot_history(history)
+    assert len(plot_history(history, ["loss"])) == 1
+    for groups in ("loss", ["acc"], [["loss"]]):
+        with pytest.raises(ValueError, match=r"list of names, such as \['loss', 'val_loss'\]"):
+            plot_history(history, groups)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.history = history
+    for wrong in (history.history, [1, 2], None, model):
+        with pytest.raises(ValueError, match="wants what a training loop or fit returns"):
+            plot_history(wrong)
 
 
 @pytest.mark.parametrize("as_float", [False, True])

@@ -77,9 +77,9 @@ def test_the_files_are_small():
     assert sum(path.stat().st_size for path in files) < 14e6
     for path in files:
         with np.load(path) as arrays:  # no pickle in it
-            assert {arrays[name].dtype.kind + str(arrays[name].itemsize) for name in arrays if name != "config"} == {
-                "f2"
-            }
+            others = {"config", "test_accuracy"}
+            assert {arrays[name].dtype.kind + str(arrays[name].itemsize) for name in set(arrays) - others} == {"f2"}
+            assert ("test_accuracy" in arrays) == path.name.startswith("judge_")
 
 
 def settings(config):
@@ -130,12 +130,84 @@ def test_saved_and_loaded_it_is_the_same_up_to_rounding(tmp_path, monkeypatch):
 def test_what_cannot_be_loaded(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="'cats' in pretrained; there are: cifar10_acgan, cifar10_dcgan, faces_"):
         load_pretrained("cats")
+    with pytest.raises(ValueError, match="Did you mean 'faces_vae'"):
+        load_pretrained("Faces_VAE")
+    (tmp_path / "elsewhere").mkdir()
+    save_pretrained(define_generator(), tmp_path / "elsewhere/foreign.npz")
+    here = module.FOLDER / "faces_generator"
+    for name in (
+        str(tmp_path / "elsewhere/foreign"),
+        str(here),
+        f"../pretrained/{here.name}",
+        f"./{here.name}",
+        "",
+        None,
+        ["a"],
+    ):
+        with pytest.raises(ValueError, match="There is no pretrained model"):  # no path, though a file be there
+            load_pretrained(name)
     monkeypatch.setattr(module, "FOLDER", tmp_path)
     with pytest.raises(ValueError, match="there are: none"):
         load_pretrained()
     (tmp_path / "faces_generator.npz").write_bytes(b"PK\x03\x04 half a file")
     with pytest.raises(DataUnavailable, match="damaged"):
         load_pretrained()
+    save_pretrained(define_generator(), tmp_path / "faces_generator.npz")
+    with np.load(tmp_path / "faces_generator.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "faces_generator.npz", **arrays | {"0": arrays["0"] * np.nan})
+    with pytest.raises(DataUnavailable, match="not finite"):
+        load_pretrained()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_file_is_written_whole_or_not_at_all(error, tmp_path, monkeypatch):
+    path = tmp_path / "tiny.npz"
+    save_pretrained(define_generator(), path)
+    whole = path.read_bytes()
+
+    def interrupted(file, **arrays):
+        file.write(b"half a model")
+        raise error
+
+    monkeypatch.setattr(module.np, "savez", interrupted)
+    with pytest.raises(type(error) if isinstance(error, OSError) else error):
+        save_pretrained(define_generator(), path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == {"tiny.npz": whole}
+
+
+def test_weights_that_float16_cannot_hold_are_refused(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="last")])
+    for value in (65_520.0, -1e6, np.inf, np.nan):
+        model.set_weights([np.full((2, 1), 0.5), np.array([value])])
+        with pytest.raises(ValueError, match=r"last/bias reaches .* up to 65504"):
+            save_pretrained(model, tmp_path / "tiny.npz")
+    assert not list(tmp_path.iterdir())
+    model.set_weights([np.full((2, 1), 0.5), np.array([65_504.0])])
+    save_pretrained(model, tmp_path / "tiny.npz", test_accuracy=0.25)
+    with np.load(tmp_path / "tiny.npz") as file:
+        assert float(file["test_accuracy"]) == 0.25
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_float32_whatever_the_policy_that_it_was_saved_or_loaded_under(policy, tmp_path, monkeypatch):
+    shipped, points = load_pretrained("faces_generator"), np.ones((2, 100), "float32")
+    wanted = shipped.predict_on_batch(points)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        under = load_pretrained("faces_generator").predict_on_batch(points)
+        mixed = define_generator()
+        save_pretrained(mixed, tmp_path / "tiny.npz")
+        monkeypatch.setattr(module, "FOLDER", tmp_path)
+        tiny = load_pretrained("tiny")
+        assert keras.config.dtype_policy().name == policy
+    finally:
+        keras.config.set_dtype_policy(before)
+    np.testing.assert_array_equal(under, wanted)
+    assert {layer.compute_dtype for layer in tiny.layers} == {"float32"} and mixed.layers[1].compute_dtype != "float32"
+    assert tiny.predict_on_batch(np.ones((2, LATENT_DIM), "float32")).dtype == "float32"
 
 
 @pytest.mark.every_backend

@@ -535,8 +535,11 @@ def test_means_that_are_no_probabilities_cost_nan():
 def test_ranges_are_verified_wherever_images_come_in():
     vae = define_vae(*build_networks())
     x = np.zeros((4, 4, 4, 1), "float32")
+    before = vae.get_weights()
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        vae.fit(x, x, validation_data=(x - 1, x - 1), verbose=0)
+    assert all(np.array_equal(a, b) for a, b in zip(before, vae.get_weights(), strict=True))  # before the first epoch
     for call in (
-        lambda: vae.fit(x, x, validation_data=(x - 1, x - 1), verbose=0),
         lambda: vae.evaluate(x - 1, x - 1, verbose=0),
         lambda: vae.test_on_batch(x - 1, x - 1),
     ):

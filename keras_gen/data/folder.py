@@ -175,7 +175,7 @@ def images_among(files, place):
             f"{place} holds {_named(pictures)}, which this loader does not read: convert to PNG or JPEG, or take away. "
             f"It reads {' '.join(IMAGE_ENDINGS)}."
         )
-    if others and len(others) < len(files):
+    if others:
         print(f"{place}: left out {_named([PurePath(file).name for file in others])}, no images by their endings.")
     return [file for file in files if is_image(str(file))]
 
@@ -306,8 +306,6 @@ def _mend_transparency(image):
     depth = image.tile[0][3]
     if depth in ("L;2", "L;4"):
         image.info["transparency"] = colour * {"L;2": 85, "L;4": 17}[depth]
-    elif depth == "1":
-        image.info["transparency"] = 255 if colour else 0
     elif depth == "RGB;16B":
         image.info["transparency"] = tuple(value >> 8 for value in colour)
 

@@ -1,7 +1,9 @@
 """Two domains: the drawn one and its truth, archives read as they lie, and what a student reads when one is broken."""
 
 import io
+import tracemalloc
 import zipfile
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -132,13 +134,20 @@ def test_grey_becomes_rgb_and_the_centre_is_kept_and_scaled(tmp_path):
 def test_look_up_order(tmp_path, monkeypatch):
     asked = []
 
-    def get_file(name, url):
-        asked.append((name, url))
-        return str(write_zip(tmp_path / "downloaded.zip", members(9)))
+    def get_file(name, url, file_hash):
+        asked.append((name, url, file_hash))
+        return str(write_zip(tmp_path / "keras/datasets" / name, members(9)))
 
     monkeypatch.setattr(keras.utils, "get_file", get_file)
     assert len(load_domains("horse2zebra", 16)[0][0]) == 9
-    assert asked == [("horse2zebra.zip", "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/horse2zebra.zip")]
+    (name, url, file_hash) = asked[0]  # half a download does not lie under the archive's name
+    assert (name, url) == (
+        "horse2zebra.zip.part",
+        "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/horse2zebra.zip",
+    )
+    assert f"SHA-256 `{file_hash}`" in (Path(__file__).parents[2] / "data/README.md").read_text()
+    assert [path.name for path in (tmp_path / "keras/datasets").iterdir()] == ["horse2zebra.zip"]
+    (tmp_path / "keras/datasets/horse2zebra.zip").unlink()
     monkeypatch.setenv("KERAS_GEN_DATA", str(tmp_path / "mine"))
     (tmp_path / "mine").mkdir()
     # Each one added counts before those added earlier.
@@ -166,8 +175,13 @@ def test_a_smaller_copy_is_never_enlarged(tmp_path):
 def test_unknown_name(name, hint):
     with pytest.raises(ValueError, match=f"Did you mean {hint}\\? The names are 'fruits', 'horse2zebra'"):
         load_domains(name)
-    with pytest.raises(ValueError, match=r"no domains 'maps', and no such folder or zip\. The names are"):
+    with pytest.raises(
+        ValueError, match=rf"no domains 'maps', and no such folder or zip\. The names are .*{Path.cwd()}.maps"
+    ):
         load_domains("maps")
+    for path in ("", None, ["trainA"]):  # "" would be the current folder
+        with pytest.raises(ValueError, match="a folder's or zip's path"):
+            load_domains(path)
 
 
 @pytest.mark.parametrize("name", ["fruits", "horse2zebra", "."])
@@ -204,7 +218,7 @@ def test_a_damaged_image_is_named(tmp_path, write, name):
     whole = members()[name]
     for content in (whole[:60], b"hello", b""):
         path = write(tmp_path / "mine", members() | {name: content})
-        with pytest.raises(ValueError, match=rf"{name} in .*mine cannot be read as an image .*repair it or take it"):
+        with pytest.raises(ValueError, match=rf"{name} in .*mine cannot be read as an image .*take it"):
             load_domains(path, 16)
 
 
@@ -217,7 +231,7 @@ def test_one_wrong_bit_in_a_zip_is_found(tmp_path):
     content = bytearray(path.read_bytes())
     content[member.header_offset + 30 + len(member.filename) + member.file_size - 1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"trainB/1\.png in .* cannot be read .*Bad CRC-32"):
+    with pytest.raises(ValueError, match=r"trainB/1\.png in .* cannot be read .*Bad CRC-32.* zip is damaged"):
         load_domains(path, 16)
 
 
@@ -228,6 +242,70 @@ def test_a_domain_missing_or_empty(tmp_path, write, folder):
         path = write(tmp_path / str(n), members(**{folder: content}))
         with pytest.raises(ValueError, match=rf"has no images in {folder}; it must hold trainA, trainB, testA, testB"):
             load_domains(path)
+
+
+@pytest.mark.parametrize("write", [write_folder, write_zip])
+def test_what_would_be_lost_is_named(tmp_path, write, capsys):
+    path = write(tmp_path / "deep", members() | {"trainA/more/9.png": png(picture(0))})
+    with pytest.raises(ValueError, match=r"trainA/more/9\.png in .*deep would be lost"):
+        load_domains(path)
+    path = write(tmp_path / "other", members() | {"testB/9.psd": b"a picture"})
+    with pytest.raises(ValueError, match=r"testB in .*other holds 9\.psd, which this loader does not read"):
+        load_domains(path)
+    load_domains(write(tmp_path / "notes", members() | {"testB/notes.txt": b"no image"}), 16)
+    assert "testB in" in (said := capsys.readouterr().out) and "left out notes.txt" in said
+
+
+def test_floats_of_two_ranges_in_one_data_set_are_refused(tmp_path):
+    files = {}
+    for name, high in (("trainA/1.tif", 1), ("testB/2.tif", 200)):
+        content = io.BytesIO()
+        Image.fromarray(np.linspace(0, high, 64, dtype="float32").reshape(8, 8)).save(content, "tiff")
+        files[name] = content.getvalue()
+    with pytest.raises(ValueError, match=r"testB/2\.tif in .* what is white"):
+        load_domains(write_folder(tmp_path, members() | files))
+
+
+def test_12_bits_in_16_get_a_word(tmp_path, capsys):
+    content = png((np.arange(64) * 65).reshape(8, 8).astype("uint16"))
+    load_domains(write_folder(tmp_path, members() | {"testB/2.png": content}), 8)
+    assert "reach 4095 of 65535" in capsys.readouterr().out
+
+
+def test_a_zip_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path):
+    """200 MB of zeros are a zip of 200 kB, and a gigabyte of memory would not be the end of it."""
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members().items():
+            archive.writestr(name, content)
+        archive.writestr("testB/9.png", bytes(200_000_001))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r"testB/9\.png in .*bomb\.zip: unpacks to 200,000,001 bytes"):
+        load_domains(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
+
+
+def test_an_encrypted_zip_is_not_called_damaged_alone(tmp_path):
+    path = write_zip(tmp_path / "mine.zip", members())
+    content = bytearray(path.read_bytes())
+    for mark, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):  # the flag, in each header
+        place = -1
+        while (place := content.find(mark, place + 1)) >= 0:
+            content[place + offset] |= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"trainA/0\.png in .* encrypted.*unpack it and give the folder"):
+        load_domains(path)
+
+
+def test_a_folder_that_holds_a_link_to_the_data(tmp_path):
+    write_folder(tmp_path / "elsewhere", members())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/data").symlink_to(tmp_path / "elsewhere")
+    assert load_domains(tmp_path / "mine", 16)[0][0].shape == (3, 16, 16, 3)
+    (tmp_path / "elsewhere/up").symlink_to(tmp_path / "mine")  # a circle
+    assert load_domains(tmp_path / "mine", 16)[0][0].shape == (3, 16, 16, 3)
 
 
 @pytest.mark.parametrize("write", [write_folder, write_zip])

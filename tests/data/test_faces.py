@@ -65,6 +65,8 @@ def test_classes_have_the_right_names():
     )
     assert labels.dtype == np.int64
     assert labels.tolist() == [1, 10, 7, 12]
+    for name, values, bit in (("glasses", [0.5, 0.501], 2), ("man", [0.5, 0.501], 4), ("age", [0.5, 0.501], 8)):
+        assert face_classes({"smile": 0, name: values}).tolist() == [0, bit]  # where each begins
     assert len(set(FACE_CLASSES)) == 16
     assert [FACE_CLASSES[label] for label in labels] == [
         "young woman, smiling",

@@ -38,6 +38,13 @@ def test_same_bytes_on_every_machine(kind, digest):
     assert hashlib.sha256(images.tobytes()).hexdigest() == digest
 
 
+def test_no_bright_pixel_runs_over_to_0():
+    """Red is the brightest channel of an orange; the test orange 5 has its brightest pixel at (19, 22)."""
+    fruits = sample_fruit_attributes(200, seed=3)
+    orange = draw_fruits("orange", {name: values[5:6] for name, values in fruits.items()}, 32)[0]
+    assert orange[19, 22, 0] == 255 and orange[19, 20:25, 0].min() > 150
+
+
 @pytest.mark.parametrize("kind", ["apple", "orange"])
 @pytest.mark.parametrize("size", [8, 45, 128])
 def test_shape_and_type(kind, size):

@@ -158,6 +158,9 @@ def test_keras_home_is_the_one_of_keras(tmp_path, monkeypatch):
     assert sets.keras_home() == tmp_path / "other"
     monkeypatch.delenv("KERAS_HOME")
     assert sets.keras_home() == tmp_path / ".keras"
+    for home in ("/proc/1", "~"):  # nobody may write there; a user without a home folder
+        monkeypatch.setattr(sets.os.path, "expanduser", lambda path, home=home: path.replace("~", home))
+        assert sets.keras_home() == Path("/tmp/.keras")
 
 
 # ---- embedded sets
@@ -231,7 +234,7 @@ def test_real_samples_span_tanh(tmp_path):
 def test_unknown_name(name, hint):
     with pytest.raises(ValueError, match=f"Did you mean {hint}\\? The names are mnist, .*, digits, faces"):
         load_dataset(name)
-    with pytest.raises(ValueError, match=r"no data set 'imagenet'\. The names are"):
+    with pytest.raises(ValueError, match=r"no data set 'imagenet'\. The names are .*load_image_folder"):
         load_dataset("imagenet")
 
 
@@ -287,6 +290,32 @@ def test_data_folder_that_does_not_exist(tmp_path, monkeypatch):
 def test_wrong_file(tmp_path, changes, said):
     write(tmp_path / "checkout/data", **changes)
     with pytest.raises(ValueError, match=rf"mnist\.npz .*{said}.*[Dd]elete or replace it"):
+        load_dataset("mnist")
+
+
+def test_a_part_of_the_set_gets_a_word(tmp_path, capsys):
+    write(tmp_path / "checkout/data", "cifar10")
+    load_dataset("cifar10")
+    said = capsys.readouterr().out
+    assert "6 training and 4 test images, not 50,000 and 10,000" in said and "cifar10.npz" in said
+
+
+def test_the_whole_set_gets_none(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sets._REAL, "mnist", (*sets._REAL["mnist"][:2], (6, 4)))
+    write(tmp_path / "checkout/data")
+    load_dataset("mnist")
+    assert not capsys.readouterr().out
+    assert sets._REAL["cifar10"][2] == (50_000, 10_000)
+
+
+def test_something_else_in_the_files_place(tmp_path):
+    place = tmp_path / "checkout/data/mnist.npz"
+    place.mkdir()
+    with pytest.raises(ValueError, match=r"mnist\.npz .*cannot be opened"):
+        load_dataset("mnist")
+    place.rmdir()
+    place.symlink_to(tmp_path / "gone.npz")
+    with pytest.raises(ValueError, match=r"mnist\.npz .*cannot be opened"):
         load_dataset("mnist")
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_gen.data.shapes import box, checked_attributes, color, ellipse, join, line, palette, ramp
+from keras_gen.data.shapes import box, checked_attributes, color, ellipse, join, line, palette, ramp, to_pixels
 
 # Everywhere around shapes that are about 1 large, at no place twice.
 X, Y = np.random.default_rng(0).uniform(-2, 2, (2, 2000)).astype(np.float32)
@@ -143,3 +143,13 @@ def test_attributes_are_filled_in():
 def test_wrong_attributes(attributes, message):
     with pytest.raises(ValueError, match=message):
         checked_attributes("Things", attributes, KNOWN)
+
+
+def test_light_beyond_white_is_cut_off():
+    """256 as uint8 is 0: a black spot in the brightest place."""
+    levels = np.array([-0.01, 0, 0.5, 1, 1.0021, 1.9], np.float32)
+    canvas = np.stack([levels, levels[::-1], levels]).reshape(3, 1, 2, 3)
+    pixels = to_pixels(canvas)
+    assert pixels.shape == (1, 2, 3, 3) and pixels.dtype == np.uint8
+    assert pixels[..., 0].ravel().tolist() == [0, 0, 128, 255, 255, 255]
+    assert pixels[..., 1].ravel().tolist() == [255, 255, 255, 128, 0, 0]
