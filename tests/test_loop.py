@@ -647,12 +647,13 @@ def test_progress_where_nobody_knows_how_many_steps_there_are(monkeypatch):
     """`fit` of a generator."""
     stdout = Terminal()
     monkeypatch.setattr(sys, "stdout", stdout)
+    monkeypatch.setattr("time.perf_counter", lambda: 0.0)
     progress = PrintProgress()
     progress.set_params({"verbose": 1, "epochs": 1, "steps": None})
     progress.set_model(a_model())
     progress.on_train_begin()
     progress.on_epoch_begin(0)
-    for batch, now in enumerate((0.0, 1.0, 2.0)):
+    for batch, now in enumerate((1.0, 2.0, 3.0)):
         monkeypatch.setattr("time.perf_counter", lambda now=now: now)
         progress.on_train_batch_end(batch)
     progress.on_epoch_end(0, {"loss": 1.0})

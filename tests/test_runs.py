@@ -472,6 +472,16 @@ def test_networks_of_equal_shapes_that_compute_another_thing(tmp_path):
                 save.restore()
 
 
+def test_a_save_that_holds_more_than_the_models(tmp_path):
+    """Of an optimizer with momentum: all that one without has comes first."""
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    network.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss="mse")
+    loop(lambda: {"loss": 1.0}, network, [network], 1, 1, SaveRun(tmp_path, {network: network}), verbose=0)
+    network.compile(keras.optimizers.SGD(0.1), loss="mse")
+    with pytest.raises(ValueError, match="saved with other models"):
+        SaveRun(tmp_path, {network: network}).restore()
+
+
 def test_networks_of_one_name(tmp_path):
     one, other = (keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name="twin") for _ in range(2))
     one.compile("sgd", loss="mse")
@@ -518,11 +528,14 @@ def test_a_rate_that_was_compiled_anew_stays_and_one_that_a_callback_changed_com
     models, save, epoch = restored(tmp_path, 1e-3)
     assert epoch == 1 and rates(models) == pytest.approx([5e-4, 1e-3])  # the callback's `model` is the composite
     assert capsys.readouterr().out == ""
+    train(*models, make_dataset(), LATENT_DIM, 2, 32, save, 1, verbose=0)
+    assert rates(restored(tmp_path, 1e-3)[0]) == pytest.approx([5e-4, 1e-3])  # still the rate of this run
+    assert capsys.readouterr().out == ""
     smaller, save, _ = restored(tmp_path, 1e-4)
     assert rates(smaller) == pytest.approx([1e-4, 1e-4])
     assert "0.0001, as compiled now; the save has 0.0005" in capsys.readouterr().out
     assert equal(weights(smaller[0]), weights(models[0]))
-    train(*smaller, make_dataset(), LATENT_DIM, 2, 32, save, 1, verbose=0)
+    train(*smaller, make_dataset(), LATENT_DIM, 3, 32, save, 2, verbose=0)
     assert rates(restored(tmp_path, 1e-4)[0]) == pytest.approx([1e-4, 1e-4])  # this run's own rate from now on
     assert rates(restored(tmp_path, 1e-3)[0]) == pytest.approx([1e-3, 1e-3])
 
