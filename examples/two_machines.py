@@ -3,13 +3,18 @@
     KERAS_BACKEND=jax python examples/two_machines.py host1:1234,host2:1234 0     on the first machine
     KERAS_BACKEND=jax python examples/two_machines.py host1:1234,host2:1234 1     on the second
 
-Start them in any order: they wait five minutes for each other. Without addresses one process trains on all devices of
-its machine.
+Start them in any order, with the same arguments: they wait five minutes for each other. Without addresses one process
+trains on all devices of its machine.
 The lecture's size is `--data cifar10 --epochs 200 --width 128`, and `--batch 64` on each of two machines.
 """
 
 import argparse
+import os
+import socket
 import sys
+import time
+import zlib
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,6 +23,7 @@ from keras import layers
 import keras_gen as kg
 
 LATENT_DIM = 100
+PATIENCE = 300  # seconds: how long the processes wait for each other; JAX's own limit
 
 
 def define_discriminator(width):
@@ -49,6 +55,79 @@ def define_generator(width):
     return model
 
 
+def join(addresses, index):
+    """Make one of all processes, as soon as they are there; wrong addresses end this one with a sentence.
+
+    Args:
+        addresses: `host:port` of each, joined by commas; the processes meet at the first.
+        index: which of them this is, from 0.
+    """
+    names = addresses.split(",")
+    if len(names) < 2:
+        sys.exit("One address is too few: write those of all processes, joined by commas, or none to train alone.")
+    for name in names:
+        host, _, port = name.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+            sys.exit(f"{name!r} is no address: write host:port for each process, the port between 1 and 65535.")
+    if not 0 <= index < len(names):
+        sys.exit(f"There are {len(names)} addresses, and so no process {index}: they are counted from 0.")
+    host, _, port = names[0].rpartition(":")
+    try:
+        socket.getaddrinfo(host.strip("[]"), int(port))
+    except (OSError, UnicodeError):
+        sys.exit(f"This machine knows no host {host!r}: write a name that it knows, or a number such as 192.168.0.2.")
+    if index == 0:
+        check_free(int(port))
+        print(f"Waiting five minutes at most for {', '.join(names[1:])} ...", flush=True)
+    else:
+        print(f"Waiting five minutes at most for the first process, {names[0]} ...", flush=True)
+        wait_for(host.strip("[]"), int(port))
+    keras.distribution.initialize(addresses, len(names), index)
+
+
+def check_free(port):
+    """JAX dies without a word where another program has the port."""
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        sys.exit(f"Port {port} cannot be had here ({os.strerror(error.errno)}): name another one, in every process.")
+
+
+def wait_for(host, port):
+    """Until there is somebody; JAX waits in silence, and then dies."""
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return socket.create_connection((host, port), timeout=5).close()
+        except OSError as error:
+            if time.monotonic() > end:
+                sys.exit(
+                    f"Nobody answers at {host}:{port} ({error}): was the first process started, with 0 at the end?"
+                )
+        time.sleep(0.5)
+
+
+def check_same(what):
+    """End every process with a sentence where they differ in one of these values; else they would wait for ever.
+
+    Args:
+        what: dictionary of name and value.
+    """
+    from jax.experimental import multihost_utils
+
+    here = np.array([zlib.crc32(repr(value).encode()) for value in what.values()], "uint32")
+    everywhere = multihost_utils.process_allgather(here)
+    if different := [name for name, same in zip(what, (everywhere == here).all(axis=0), strict=True) if not same]:
+        values = ", ".join(f"{name} is {what[name]!r} here" for name in different)
+        sys.exit(f"The processes differ, and must not: {values}. Start all of them alike.")
+
+
+def last_save(folder):
+    """Name and checksum of the file that a training goes on with; None where it is the first."""
+    files = sorted(Path(folder).glob("epoch-*.npz"))
+    return (files[-1].name, zlib.crc32(files[-1].read_bytes())) if files else None
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("addresses", nargs="?", default="", help="host:port of each process, the same list everywhere")
@@ -68,8 +147,12 @@ def main():
 
     # The same seed everywhere: all processes build the same networks, with the same weights.
     keras.utils.set_random_seed(1)
-    if n_processes > 1:
-        keras.distribution.initialize(options.addresses, n_processes, options.index)
+    if options.addresses:
+        join(options.addresses, options.index)
+    dataset = kg.load_real_samples(options.data)
+    if options.addresses:
+        arguments = {name: value for name, value in vars(options).items() if name not in ("index", "run")}
+        check_same({**arguments, "the number of images": len(dataset), "the last save": last_save(options.run)})
     # From here on every device of every machine holds all weights. A batch is what the processes bring together, a loss
     # the mean over all of it, and its gradient moves all copies of a weight alike: they stay equal.
     keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
@@ -85,7 +168,6 @@ def main():
     # From here on each process draws for itself, and from its own share of the images: an epoch is one pass over all of
     # them, on two machines in half the steps. The shares are equally long, because a step waits for everybody.
     np.random.seed([1, initial_epoch, options.index])
-    dataset = kg.load_real_samples(options.data)
     share = len(dataset) // n_processes
     dataset = dataset[options.index * share :][:share]
 

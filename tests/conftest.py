@@ -1,5 +1,6 @@
 """What every test relies on: quick notebooks, no local data, no window."""
 
+import importlib
 import os
 
 # Before anything imports Keras or Matplotlib; the notebooks' kernels inherit it.
@@ -13,6 +14,14 @@ import matplotlib  # noqa: E402
 import pytest  # noqa: E402
 
 matplotlib.use("Agg")
+as_on_gpu = importlib.import_module("as_on_gpu") if os.environ.get("KERAS_GEN_XLA") else None  # run.py test --xla
+
+
+@pytest.fixture(autouse=True)
+def exact(monkeypatch):
+    """Under `run.py test --xla` too, what is said here to be equal is so to the bit; notebooks must do without that."""
+    if as_on_gpu:
+        monkeypatch.setattr(as_on_gpu, "ROUNDING", 0)
 
 
 @pytest.fixture

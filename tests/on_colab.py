@@ -4,7 +4,6 @@ Its environment has Colab's versions and no keras_gen, so each notebook has only
 not called colab.py: it would stand in the way of tools/colab.py.)
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +12,13 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from notebooks import code_cells
+from notebooks import code_cells, kernel_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIES = ROOT / "build" / "colab"
 NAMES = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+ENVIRONMENT = kernel_environment(quick=True)
+del ENVIRONMENT["PYTHONPATH"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -65,6 +65,14 @@ def test_copy_is_the_notebook_with_one_hidden_cell_more(path, copies):
     assert cell.metadata["jupyter"]["source_hidden"] and cell.metadata["cellView"] == "form"
 
 
+def test_copy_stays_in_its_own_folder(path, copies):
+    """What lies above is another's on a JupyterHub, and lost on Kaggle."""
+    cells = [cell for cell in code_cells(read(copies / path.name)) if cell.id != "module"]
+    nodes = [node for cell in cells for node in ast.walk(parse(cell))]
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    assert [text for text in texts if ".." in Path(text).parts] == []
+
+
 def test_copy_is_small_enough_to_upload(path, copies):
     assert (copies / path.name).stat().st_size < 12e6
 

@@ -2,10 +2,12 @@
 
 import importlib.util
 import os
+import re
 import runpy
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -54,8 +56,11 @@ def dropout_of(d_model):
     return layer
 
 
-def run_together(folder, *commands, timeout=600):
-    """Run this file as several processes at once; returns what each printed. None of them outlives the test."""
+def run_together(folder, *commands, timeout=600, code=0):
+    """Run this file as several processes at once, which all end with `code`; returns what each printed.
+
+    None of them outlives the test.
+    """
     environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
     logs, processes, end = [], [], time.monotonic() + timeout
     try:
@@ -68,7 +73,9 @@ def run_together(folder, *commands, timeout=600):
                 options = {"cwd": folder, "env": environment | {"XLA_FLAGS": flags}, "stderr": subprocess.STDOUT}
                 processes.append(subprocess.Popen(command, stdout=log, **options))
         codes = [None]
-        while None in codes and not any(codes) and time.monotonic() < end:  # one that fails leaves the others waiting
+        while (
+            None in codes and (code or not any(codes)) and time.monotonic() < end
+        ):  # one that fails leaves the others waiting
             time.sleep(0.1)
             codes = [process.poll() for process in processes]
     finally:
@@ -76,8 +83,16 @@ def run_together(folder, *commands, timeout=600):
             process.kill()
             process.wait()
     printed = [log.read_text(encoding="utf-8", errors="replace") for log in logs]
-    assert codes == [0] * len(commands), f"ended with {codes} (None: killed)\n" + "\n".join(p[-3000:] for p in printed)
+    assert codes == [code] * len(commands), f"ended with {codes} (None: killed)\n" + "\n".join(
+        p[-3000:] for p in printed
+    )
     return printed
+
+
+def free_address():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 def arrays(file, start):
@@ -111,9 +126,7 @@ def check_alone(*recorded):
 @needs_jax
 @pytest.mark.skipif(sys.platform == "win32", reason="on Windows JAX has no collectives between CPUs")
 def test_two_processes_do_what_one_does_with_the_batches_of_both(tmp_path):
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{listener.getsockname()[1]}"
+    address = free_address()
     numbers = ["--epochs", 1, "--width", WIDTH, "--batch", BATCH]
     commands = [(1, i, f"{address},{address}", i, *numbers, "--run", tmp_path / f"run_{i}") for i in range(2)]
     printed = run_together(tmp_path, *commands)
@@ -145,6 +158,95 @@ def test_two_processes_do_what_one_does_with_the_batches_of_both(tmp_path):
     history = kg.train(g_model, d_model, gan_model, images, EXAMPLE["LATENT_DIM"], 2, BATCH, [save], initial_epoch=1)
     assert history.epoch == [0, 1]
     assert sorted(os.listdir(tmp_path / "run_0")) == ["epoch-00002.npz", "film.gif"]
+
+    # Where it was not copied to the second machine, both say so, instead of waiting for each other.
+    printed = run_together(tmp_path, *commands, code=1)
+    assert ["the last save is ('epoch-00002.npz', " in text for text in printed] == [True, False]
+    assert ["the last save is None here" in text for text in printed] == [False, True]
+
+
+@needs_jax
+@pytest.mark.skipif(sys.platform == "win32", reason="on Windows JAX has no collectives between CPUs")
+def test_processes_with_different_arguments_say_so(tmp_path):
+    """Else they would train on, and wait for each other at the end."""
+    address = free_address()
+    commands = [(1, i, f"{address},{address}", i, "--batch", 8 + i, "--width", 4 + i) for i in range(2)]
+    for i, text in enumerate(run_together(tmp_path, *commands, code=1)):
+        assert f"width is {4 + i} here, batch is {8 + i} here" in text and "epochs is" not in text
+
+
+@pytest.fixture
+def joined(monkeypatch):
+    """With what `join` would have made one of all processes."""
+    calls = []
+    monkeypatch.setattr(keras.distribution, "initialize", lambda *arguments: calls.append(arguments))
+    return calls
+
+
+def join(addresses, index):
+    EXAMPLE["join"](addresses, index)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "index", "words"),
+    [
+        ("127.0.0.1:1234", 0, "One address"),
+        ("127.0.0.1,127.0.0.1:1234", 0, "'127.0.0.1' is no address"),
+        ("127.0.0.1:1234,127.0.0.1", 1, "'127.0.0.1' is no address"),
+        ("127.0.0.1:1234,", 0, "'' is no address"),
+        (":1234,127.0.0.1:1234", 0, "':1234' is no address"),
+        ("127.0.0.1:99999,127.0.0.1:1234", 0, "'127.0.0.1:99999' is no address"),
+        ("127.0.0.1:0,127.0.0.1:1234", 0, "'127.0.0.1:0' is no address"),
+        ("127.0.0.1:-1,127.0.0.1:1234", 1, "is no address"),
+        ("127.0.0.1:http,127.0.0.1:1234", 1, "is no address"),
+        ("127.0.0.1:1234,127.0.0.1:1234", 2, "no process 2"),
+        ("127.0.0.1:1234,127.0.0.1:1234", -1, "no process -1"),
+        ("nowhere.invalid:1234,127.0.0.1:1234", 1, "no host 'nowhere.invalid'"),
+        ("two..dots:1234,127.0.0.1:1234", 1, "no host 'two..dots'"),
+    ],
+)
+def test_wrong_addresses_are_refused(joined, addresses, index, words):
+    with pytest.raises(SystemExit, match=re.escape(words)):
+        join(addresses, index)
+    assert joined == []
+
+
+def test_a_port_that_another_program_has_is_named(joined):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(SystemExit, match=f"Port {port} .*another one"):
+            join(f"127.0.0.1:{port},second:{port}", 0)
+    assert joined == []
+
+
+def test_the_first_process_says_whom_it_waits_for(joined, capsys):
+    addresses = f"{free_address()},second:1,third:2"
+    join(addresses, 0)
+    assert joined == [(addresses, 3, 0)] and "for second:1, third:2 " in capsys.readouterr().out
+
+
+def test_the_others_wait_for_the_first(joined, capsys, monkeypatch):
+    address = free_address()
+    monkeypatch.setitem(EXAMPLE["wait_for"].__globals__, "PATIENCE", 0)
+    with pytest.raises(SystemExit, match=f"Nobody answers at {address}"):
+        join(f"{address},second:1", 1)
+    assert joined == [] and address in capsys.readouterr().out
+    monkeypatch.setitem(EXAMPLE["wait_for"].__globals__, "PATIENCE", 60)
+
+    def first():
+        time.sleep(1)
+        host, port = address.split(":")
+        listening.append(socket.create_server((host, int(port))))
+
+    listening = []
+    thread = threading.Thread(target=first)
+    thread.start()
+    join(f"{address},second:1", 1)
+    assert joined == [(f"{address},second:1", 2, 1)] and listening
+    thread.join()
+    listening[0].close()
 
 
 @needs_jax

@@ -5,6 +5,7 @@ import base64
 import io
 import json
 import re
+import runpy
 import statistics
 import subprocess
 import sys
@@ -313,6 +314,44 @@ def test_waiting_threads_of_a_kernel_sleep(monkeypatch):
     assert tool.kernel_environment(quick=True)["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
+def test_a_kernel_sees_no_settings_for_other_projects(monkeypatch, tmp_path):
+    """In the real thing: a module that shadows NumPy, a start-up file, and Keras's own file of settings."""
+    (tmp_path / "numpy.py").write_text("raise ImportError('foreign')")
+    startup, settings = tmp_path / "profile_default" / "startup", tmp_path / ".keras"
+    for folder in (startup, settings):
+        folder.mkdir(parents=True)
+    (startup / "mine.py").write_text("SEED = 'foreign'")
+    (settings / "keras.json").write_text('{"backend": "nowhere", "image_data_format": "channels_first"}')
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    for name in ("PYTHONPATH", "IPYTHONDIR", "KERAS_HOME"):
+        monkeypatch.setenv(name, str(settings if name == "KERAS_HOME" else tmp_path))
+    (tmp_path / "notebooks").mkdir()
+    path = write(
+        tmp_path / "notebooks" / "tiny.ipynb",
+        f"known = sorted(name for name in globals() if name == 'SEED')\n{PARAMETERS}\nimport keras",
+        "RESULTS = {'known': known, 'backend': keras.config.backend(), 'format': keras.config.image_data_format()}",
+    )
+    results = tool.execute(nbformat.read(path, as_version=4), path, quick=True)["results"]
+    assert results == {"known": [], "backend": "tensorflow", "format": "channels_last"}
+
+
+def test_a_kernel_has_the_backend_that_the_environment_names(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert tool.kernel_environment(quick=True)["KERAS_BACKEND"] == "jax"
+    monkeypatch.setenv("KERAS_HOME", "/mine")
+    assert tool.kernel_environment(quick=False)["KERAS_HOME"] == "/mine"  # a full run finds the user's data sets
+
+
+def test_a_kernel_that_does_not_start_is_named(tmp_path, monkeypatch):
+    def silent(client, **options):
+        raise RuntimeError("Kernel didn't respond in 60 seconds")
+
+    monkeypatch.setattr(tool.NotebookClient, "setup_kernel", silent)
+    path = write(tmp_path / "tiny.ipynb", PARAMETERS, "RESULTS = {}")
+    with pytest.raises(tool.NotebookFailed, match=r"did not start.*60 seconds"):
+        tool.execute(nbformat.read(path, as_version=4), path, quick=True)
+
+
 def test_a_dead_kernel_is_named(tmp_path):
     path = write(tmp_path / "tiny.ipynb", PARAMETERS, "os._exit(1)", "RESULTS = {}")
     notebook = nbformat.read(path, as_version=4)
@@ -376,6 +415,23 @@ def test_demo_runs_quickly_goes_on_after_a_failure_and_extracts_pictures(tmp_pat
     assert good.read_bytes() == before
 
 
+def test_a_demo_replaces_its_own_pictures_and_no_others(tmp_path):
+    """Another demo may run at the same time."""
+    folder = tmp_path / "demo"
+    for name in ("02_other", "03_tiny"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "01-old.gif").touch()
+    assert tool.demo([write(tmp_path / "03_tiny.ipynb", PARAMETERS, PICTURE, "RESULTS = {'x': 1}")], folder) == 0
+    assert [path.name for path in (folder / "03_tiny").iterdir()] == ["01-cell-1.gif"]
+    assert [path.name for path in (folder / "02_other").iterdir()] == ["01-old.gif"]
+
+
+def test_a_demo_that_cannot_write_says_where(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tool, "BUILD", tmp_path / "file" / "build")
+    assert str(tmp_path / "file" / "build") in tool.main(["demo", "03"])
+
+
 def test_demo_shows_on_a_terminal_where_it_is(tmp_path, monkeypatch, capsys):
     path = write(tmp_path / "03_slow.ipynb", PARAMETERS, "import time\ntime.sleep(3)", "RESULTS = {'x': 1}")
     assert tool.demo([path], tmp_path / "demo") == 0
@@ -393,8 +449,9 @@ def test_demo_runs_the_notebooks_that_are_named():
     notebooks = [Path(f"notebooks/{name}.ipynb") for name in ("01_autoencoders", "03_dcgan", "04_conditional")]
     assert tool.chosen([], notebooks) == notebooks
     assert tool.chosen(["04", "01_autoencoders"], notebooks) == [notebooks[0], notebooks[2]]
+    assert tool.chosen(["3"], notebooks) == tool.chosen(["003"], notebooks) == [notebooks[1]]
     assert tool.chosen(["/elsewhere/notebooks/03_dcgan.ipynb"], notebooks) == [notebooks[1]]
-    with pytest.raises(SystemExit, match="no notebook 7; there are: 01_autoencoders, 03_dcgan"):
+    with pytest.raises(SystemExit, match="no notebook 07; there are: 01_autoencoders, 03_dcgan"):
         tool.chosen(["03", "7"], notebooks)
 
 
@@ -408,3 +465,11 @@ def test_hash_follows_the_code_and_nothing_else(tmp_path):
         assert code_hash(changed(notebook, 2, other)) != code_hash(notebook), other
     # one value for all Pythons: computed on 3.11, 3.12 and 3.13
     assert code_hash(notebook) == "c3359c6810b97c94"
+
+
+@pytest.mark.parametrize("name", ["colab", "docs", "student"])
+def test_a_tool_without_arguments_refuses_them(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--x"])
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(tool.ROOT / "tools" / f"{name}.py"), run_name="__main__")
+    assert "unrecognized arguments: --x" in capsys.readouterr().err

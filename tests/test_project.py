@@ -27,6 +27,8 @@ import run
 
 ROOT = Path(__file__).resolve().parent.parent
 MODULE = sorted((ROOT / "keras_gen").rglob("*.py"))
+WORKFLOWS = {path.stem: yaml.safe_load(path.read_text()) for path in (ROOT / ".github" / "workflows").glob("*.yml")}
+JOBS = [workflow["jobs"] for workflow in WORKFLOWS.values()]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -209,13 +211,38 @@ def test_conda_environment():
 
 def test_ci_runs_what_readme_says():
     assert read(".ci/run").splitlines()[-1].replace("python3", "python") in read("README.md")
-    workflow = yaml.safe_load(read(".github/workflows/ci.yml"))
+    workflow = WORKFLOWS["ci"]
     matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
     supported = SpecifierSet(PROJECT["requires-python"])
     assert matrix["python"] == [f"3.{minor}" for minor in range(8, 30) if supported.contains(f"3.{minor}.0")]
     assert all(job["python"] in matrix["python"] for job in matrix["include"])
-    others = workflow["jobs"]["versions"]["strategy"]["matrix"]["which"]
-    assert set(run.OTHER_TESTS) - set(others) == {"--browser"}  # needs a Chromium
+    others = [workflow["jobs"]["versions"], WORKFLOWS["weekly"]["jobs"]["weekly"]]
+    flags = {flag for job in others for flag in job["strategy"]["matrix"]["which"]}
+    assert set(run.OTHER_TESTS) - flags == {"--browser"}  # needs a Chromium
+    assert {flag for flag in flags if " " not in flag} <= set(run.OTHER_TESTS)
+
+
+def test_ci_may_only_read_but_for_the_job_that_tells():
+    for workflow in WORKFLOWS.values():
+        assert workflow["permissions"] == {"contents": "read"} and workflow["concurrency"]
+    writing = {name: job["permissions"] for jobs in JOBS for name, job in jobs.items() if "permissions" in job}
+    assert writing == {"tell": {"issues": "write"}}
+
+
+def test_ci_takes_actions_by_commit_and_wheels_from_a_cache():
+    steps = {name: job["steps"] for jobs in JOBS for name, job in jobs.items()}
+    used = [step["uses"] for job in steps.values() for step in job if "uses" in step]
+    assert used and [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", action)] == []
+    running = [job for job in steps.values() if any("run.py" in step.get("run", "") for step in job)]
+    assert len(running) == 3
+    assert all(any(step.get("uses", "").startswith("actions/cache@") for step in job) for job in running)
+
+
+def test_the_weekly_job_tells_when_it_fails():
+    weekly = WORKFLOWS["weekly"]
+    assert weekly[True].keys() == {"schedule", "workflow_dispatch"}  # YAML takes the key `on` for true
+    tell = weekly["jobs"]["tell"]
+    assert tell["needs"] == "weekly" and tell["if"] == "failure()" and "gh issue create" in tell["steps"][0]["run"]
 
 
 def test_readme_table_is_that_of_the_stamps():

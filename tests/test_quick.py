@@ -18,6 +18,7 @@ def runs(request):
     pool.shutdown(cancel_futures=True)
 
 
+@pytest.mark.as_on_gpu
 @pytest.mark.parametrize("path", sorted(tool.NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebook_runs_quickly(path, runs):
     assert runs[path].result()["results"]

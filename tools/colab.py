@@ -8,6 +8,7 @@ it into the notebooks, as a badge that opens them in Colab and a cell that insta
 `v<version>`, and into README's first command. With the placeholder it takes all of that out.
 """
 
+import argparse
 import base64
 import re
 import shutil
@@ -118,7 +119,7 @@ def models_of(notebook):
     """The files of the models that a notebook's code names in quotes, and of its data sets' judges if it has one."""
     code = "\n".join(cell.source for cell in code_cells(notebook))
     names = set(re.findall(r"""["']([\w-]+)["']""", code))
-    if "train_judge" in code:
+    if "train_judge" in code or "load_judge" in code:
         names |= {f"judge_{name}" for name in names}
     return sorted(path for path in MODELS.glob("*.npz") if path.stem in names)
 
@@ -169,6 +170,7 @@ def write_copies(paths, folder):
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description="Write notebooks that bring the module along into build/colab/.").parse_args()
     target = ROOT / "build" / "colab"
     write_copies(sorted((ROOT / "notebooks").glob("*.ipynb")), target)
     print(f"\nThe notebooks for Colab, Kaggle and any other Jupyter are in {target}")

@@ -4,6 +4,7 @@ The pages are what the repository holds: README, notebooks with their committed 
 docstrings. Formulas are drawn by MathJax from the site itself; no page asks another host for anything.
 """
 
+import argparse
 import re
 import shutil
 import sys
@@ -57,7 +58,7 @@ def write_pages(folder):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name in ("notebooks", "pictures", "examples"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".*"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(".*", "runs"))
     (folder / "data").mkdir()
     shutil.copy(ROOT / "data" / "README.md", folder / "data")
     shutil.copy(ROOT / "CONTRIBUTING.md", folder)
@@ -85,6 +86,7 @@ def write_pages(folder):
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description="Build the site into build/site/html/.").parse_args()
     write_pages(SITE / "source")
     shutil.rmtree(SITE / "html", ignore_errors=True)
     status = sphinx_build(["-q", "-W", "--keep-going", "-b", "html", str(SITE / "source"), str(SITE / "html")])

@@ -23,13 +23,17 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
-import colab
-import nbformat
-from colab import code_cells
-from IPython.core.inputtransformer2 import TransformerManager
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from PIL import Image
+try:
+    import colab
+    import nbformat
+    from colab import code_cells
+    from IPython.core.inputtransformer2 import TransformerManager
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from PIL import Image
+except KeyboardInterrupt:  # in the first second
+    print("\nStopped.")
+    sys.exit(130)
 
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
@@ -41,7 +45,7 @@ CHATTER = re.compile(r"WARNING:tensorflow:.*\n?")  # TensorFlow's log, which IPy
 # Notebooks whose code has changed since they were published: their outputs are still those of the code before. README
 # says so, and a test holds list and stamps together. A full run of all takes hours, so a change that is meant to leave
 # the results as they are may come first and the outputs later.
-WAITING = []
+WAITING = ["02_vae", "03_dcgan_cifar10", "08_one_line_of_loss"]
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 
 
@@ -115,14 +119,20 @@ def facts(names):
 
 
 def kernel_environment(quick):
-    """The environment of a notebook's kernel: embedded data and small networks if `quick`, else the user's own data."""
+    """The environment of a notebook's kernel: embedded data and small networks if `quick`, else the user's own data.
+
+    Of the user's own settings it sees what a run is to depend on: the backend, where the environment names one.
+    """
     environment = {name: value for name, value in os.environ.items() if name not in ("KERAS_GEN_QUICK", "MPLBACKEND")}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "tools")])
+    environment["IPYTHONDIR"] = str(BUILD / "ipython")  # no start-up files
+    environment.setdefault("KERAS_BACKEND", "tensorflow")
     environment.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     environment.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to the other notebook
     if quick:
         environment["KERAS_GEN_QUICK"] = "1"
+        environment["KERAS_HOME"] = str(BUILD / "keras")  # no keras.json
         environment.pop("KERAS_GEN_DATA", None)
     return environment
 
@@ -132,7 +142,7 @@ def execute(notebook, path, quick, at_cell=lambda number, of, cell: None):
 
     `at_cell` is called before each code cell, with its number and how many there are.
     """
-    BUILD.mkdir(exist_ok=True)
+    BUILD.mkdir(parents=True, exist_ok=True)
     kernel_log = BUILD / f"{path.stem}.log"  # what TensorFlow says at its start, and a crash's last words
     cells = code_cells(notebook)
     code = "\n".join(cell.source for cell in cells)
@@ -151,11 +161,15 @@ def execute(notebook, path, quick, at_cell=lambda number, of, cell: None):
     )
     probe = nbformat.v4.new_code_cell(f"{inspect.getsource(facts)}\nprint(facts(globals()))")
     notebook.cells.append(probe)
+    index = 0
     try:
         with (
             kernel_log.open("w") as log,
             client.setup_kernel(env=kernel_environment(quick), stderr=log),
         ):
+            if os.environ.get("KERAS_GEN_XLA"):  # `run.py test --xla`; this cell lies where the probe will
+                switch = nbformat.v4.new_code_cell("import as_on_gpu")
+                client.execute_cell(switch, len(notebook.cells) - 1, store_history=False)
             for number, cell in enumerate(cells, start=1):
                 at_cell(number, len(cells), cell)
                 index = notebook.cells.index(cell)
@@ -168,6 +182,8 @@ def execute(notebook, path, quick, at_cell=lambda number, of, cell: None):
     except DeadKernelError:
         words = f"the kernel died (out of memory? see {kernel_log}) in cell {index}:\n{cell.source}"
         raise NotebookFailed(words) from None
+    except RuntimeError as error:  # nbclient's, where a kernel does not answer
+        raise NotebookFailed(f"the kernel did not start: {error}. Its last words are in {kernel_log}") from None
     finally:
         notebook.cells.pop()
     printed = "".join(output.text for output in probe.outputs if output.get("name") == "stdout")
@@ -287,7 +303,9 @@ def summary(results, width=100):
 
 
 def save_pictures(notebook, folder):
-    """Each PNG, JPEG and GIF among the outputs as a file, named after its cell; returns how many."""
+    """Each PNG, JPEG and GIF among the outputs as a file in a folder of their own; returns how many."""
+    shutil.rmtree(folder, ignore_errors=True)  # an earlier run's
+    folder.mkdir(exist_ok=True)
     count = 0
     for cell in code_cells(notebook):
         for output in cell.outputs:
@@ -303,12 +321,11 @@ def demo(notebooks, folder):
 
     On a terminal the last line shows where the running ones are.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
     running = {}  # notebook -> where it is, and since when
 
     def run(path):
-        notebook, pictures, start = nbformat.read(path, as_version=4), folder / path.stem, time.perf_counter()
-        pictures.mkdir(parents=True)
+        notebook, start = nbformat.read(path, as_version=4), time.perf_counter()
         failed = False
         try:
             known = execute(
@@ -322,7 +339,7 @@ def demo(notebooks, folder):
             failed, outcome = True, f"FAILED {error}"
         running.pop(path.stem, None)
         nbformat.write(notebook, folder / path.name)
-        save_pictures(notebook, pictures)
+        save_pictures(notebook, folder / path.stem)
         return failed, f"{path.stem:22}{time.perf_counter() - start:5.0f} s  {outcome}"
 
     def status():
@@ -349,8 +366,9 @@ def demo(notebooks, folder):
 
 
 def chosen(names, notebooks):
-    """The notebooks that these names mean: "03", "03_dcgan_cifar10" or a path; all where there is none."""
+    """The notebooks that these names mean: "3", "03", "03_dcgan_cifar10" or a path; all where there is none."""
     beginnings = [Path(name).name.removesuffix(".ipynb") for name in names] or [""]
+    beginnings = [f"{int(start):02}" if start.isdecimal() else start for start in beginnings]
     if unknown := [start for start in beginnings if not any(path.stem.startswith(start) for path in notebooks)]:
         there = ", ".join(path.stem for path in notebooks)
         sys.exit(f"There is no notebook {', '.join(unknown)}; there are: {there}.")
@@ -370,7 +388,10 @@ def main(arguments):
     options = parser.parse_args(arguments)
     notebooks = sorted(NOTEBOOKS.glob("*.ipynb"))
     if options.task == "demo":
-        return 1 if demo(chosen(options.notebook, notebooks), BUILD / "demo") else 0
+        try:
+            return 1 if demo(chosen(options.notebook, notebooks), BUILD / "demo") else 0
+        except OSError as error:
+            return f"\nThe demo writes into {BUILD}, and could not: {error}"
     if options.task == "links":
         for path in notebooks:
             colab.link(path)

@@ -4,6 +4,7 @@ A student's notebook has no outputs, no stamp, no line for README and no solutio
 the scores of a published run, those of the solutions among them.
 """
 
+import argparse
 import re
 
 import nbformat
@@ -30,6 +31,7 @@ def without_solutions(notebook):
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description="Write the students' notebooks into build/student/.").parse_args()
     folder = BUILD / "student"
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
