@@ -338,6 +338,8 @@ def test_a_kernel_sees_no_settings_for_other_projects(monkeypatch, tmp_path):
 def test_a_kernel_has_the_backend_that_the_environment_names(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     assert tool.kernel_environment(quick=True)["KERAS_BACKEND"] == "jax"
+    monkeypatch.delenv("KERAS_BACKEND")
+    assert tool.kernel_environment(quick=False)["KERAS_BACKEND"] == "tensorflow"  # not keras.json's
     monkeypatch.setenv("KERAS_HOME", "/mine")
     assert tool.kernel_environment(quick=False)["KERAS_HOME"] == "/mine"  # a full run finds the user's data sets
 

@@ -286,7 +286,7 @@ calls, stop_at = [], int(sys.argv[2])
 
 def stopping(name, call):
     def wrapped(*args, **kwargs):
-        if sys._getframe(1).f_code.co_name == "_write":
+        if sys._getframe(1).f_code.co_name in ("_write", "write_npz"):
             calls.append(name)
             if len(calls) == stop_at:
                 if name == "savez":
