@@ -68,6 +68,15 @@ def test_a_file_that_downloads_is_refused(tmp_path, monkeypatch):
     assert list(victim.iterdir()) == []
 
 
+@pytest.mark.every_backend
+def test_a_file_that_writes_a_picture_is_refused(tmp_path, monkeypatch):
+    """Which Keras itself, up to 3.14.1, does not refuse."""
+    attack = calling("save_img", tmp_path / "over.png", x=[[[0.0]]])
+    with pytest.raises(kg.DataUnavailable, match="names a function"):
+        load(attack, tmp_path, monkeypatch)
+    assert not (tmp_path / "over.png").exists()
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="these layers need TensorFlow")
 @pytest.mark.parametrize("layer", ["StringLookup", "IntegerLookup"])
 def test_a_file_that_reads_another_file_is_refused(layer, tmp_path, monkeypatch):
