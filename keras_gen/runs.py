@@ -63,7 +63,14 @@ class SaveRun(keras.callbacks.Callback):
         self.path = None  # of the save that this object wrote or restored last: the only one that it may delete
         self.unsaved = None  # the last epoch's number and state, until they are written
         self.compiled_rates = None  # the learning rates before anything changed them
-        self._parts()
+        for key, part in self._parts().items():
+            state = part.get_state()
+            if not isinstance(state, dict) or any(np.asarray(value).dtype.hasobject for value in state.values()):
+                i, name, _ = key.split(".")
+                raise ValueError(
+                    f"{list(models.values())[int(i)].name}.{name} has a state that cannot be saved: its get_state must "
+                    "return a dict of arrays, which its set_state takes."
+                )
         os.makedirs(self.folder, exist_ok=True)
         with tempfile.TemporaryFile(dir=self.folder):
             pass  # an error now, and not after the first epoch
@@ -196,12 +203,6 @@ class SaveRun(keras.callbacks.Callback):
         for i, model in enumerate(self.models.values()):
             for name, value in vars(model).items():
                 if hasattr(value, "get_state") and hasattr(value, "set_state"):
-                    state = value.get_state()
-                    if not isinstance(state, dict) or any(np.asarray(part).dtype.hasobject for part in state.values()):
-                        raise ValueError(
-                            f"{model.name}.{name} has a state that cannot be saved: its get_state must return a dict "
-                            "of arrays, which its set_state takes."
-                        )
                     parts[f"{i}.{name}."] = value
         return parts
 
