@@ -2,11 +2,11 @@
 
 import types
 
-from .callbacks import SampleGrid
+from .callbacks import PrintProgress, StopOnNonFinite
 from .cyclegan import ImagePool, define_composite_model, train_cyclegan
 from .data import (
     FACE_CLASSES,
-    DataUnavailable,
+    RING_MODES,
     draw_faces,
     draw_fruits,
     face_classes,
@@ -16,7 +16,9 @@ from .data import (
     load_real_samples,
     sample_face_attributes,
     sample_fruit_attributes,
+    sample_ring,
 )
+from .files import DataUnavailable
 from .gan import (
     averaged_generator,
     define_gan,
@@ -31,7 +33,7 @@ from .images import to_tanh, to_uint8, to_unit
 from .judge import Judge, judge_features, load_judge, predict_labels, train_judge
 from .latent import attribute_directions, generate_latent_points, interpolate_points, invert_generator
 from .layers import GradientPenalty
-from .loop import PrintProgress, StopOnNonFinite, loop, train_only, train_step
+from .loop import loop, train_only, train_step
 from .metrics import (
     attribute_accuracy,
     class_variety,
@@ -45,13 +47,13 @@ from .metrics import (
     precision_recall,
 )
 from .plots import (
+    SampleGrid,
     plot_history,
     plot_latent_grid,
     save_gif,
     show_film_strip,
     show_grid,
     show_pictures,
-    show_source,
     tile_images,
 )
 from .pretrained import load_pretrained

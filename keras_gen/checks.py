@@ -7,7 +7,7 @@ from numbers import Integral
 import keras
 import numpy as np
 
-from .images import checked_images, way_to_an_array
+from .images import checked_images, to_numpy, way_to_an_array
 
 
 def check_loop(n_epochs, n_steps, initial_epoch, verbose):
@@ -39,19 +39,6 @@ def check_network(network, name):
         )
 
 
-def check_pair(g_model, d_model):
-    """Raise ValueError unless the discriminator takes what the generator makes, and both the same labels or none."""
-    if len(g_model.inputs) != len(d_model.inputs):
-        raise ValueError(
-            f"The generator takes {len(g_model.inputs)} input(s), the discriminator {len(d_model.inputs)}: both take "
-            "labels, or none. Another system wants a composite and a step of your own."
-        )
-    made, taken = g_model.output_shape, d_model.inputs[0].shape
-    fits = len(made) == len(taken) and all(None in pair or pair[0] == pair[1] for pair in zip(made, taken, strict=True))
-    if not fits:
-        raise ValueError(f"The generator makes images of shape {made}, but the discriminator takes {taken}.")
-
-
 def check_array(name, images):
     """Raise ValueError, with the way to an array, unless `images` are a NumPy array."""
     if not isinstance(images, np.ndarray):
@@ -79,53 +66,51 @@ def layers_of(network):
         yield from layers_of(layer) if hasattr(layer, "layers") else ()
 
 
-def check_labels(labels, n_images, networks):
-    """Raise ValueError unless `labels` are integers `(n_images,)` that every network's embedding knows.
+def checked_labels(labels, n_images, n_classes=None):
+    """Verify labels, one for each image.
 
     Args:
-        labels: an array.
-        n_images: how many labels there must be.
-        networks: a dict, what an error calls each network, and the network.
+        labels: integers `(n_images,)` or `(n_images, 1)`, 0 to n_classes - 1.
+        n_images: how many there must be, at least 1.
+        n_classes: how many classes there are; None allows any number.
+
+    Returns:
+        int64 `(n_images,)`.
+
+    Raises:
+        ValueError: labels that are not integers, of another shape or of another class, or none.
     """
-    if labels.shape not in ((n_images,), (n_images, 1)):
+    labels = to_numpy(labels)
+    if labels.dtype.kind not in "iu" or labels.shape not in ((n_images,), (n_images, 1)) or n_images == 0:
+        way = ""
+        if labels.ndim == 2 and labels.shape[1] > 1:
+            way = " One-hot rows become integers with labels.argmax(axis=1)."
+        elif labels.dtype.kind in "fb":
+            way = ' labels.astype("int64") makes them so.'
+        elif labels.dtype.kind in "OUS":
+            way = " Names become integers with np.unique(labels, return_inverse=True)[1]."
+        raise ValueError(f"Labels must be {n_images} integers; given: {labels.dtype} of shape {labels.shape}.{way}")
+    if labels.min() < 0 or (n_classes is not None and labels.max() >= n_classes):
+        classes = "classes are counted from 0" if n_classes is None else f"the classes are 0 to {n_classes - 1}"
+        raise ValueError(f"Labels run from {labels.min()} to {labels.max()}; {classes}.")
+    return labels.reshape(-1).astype(np.int64)
+
+
+def check_labels(labels, n_images, name, network):
+    """Raise ValueError unless `labels` are integers, one for each image, that a network's embeddings know."""
+    labels = checked_labels(labels, n_images)
+    sizes = [layer.input_dim for layer in layers_of(network) if isinstance(layer, keras.layers.Embedding)]
+    if labels.max() >= min(sizes, default=np.inf):
         raise ValueError(
-            f"Labels must be one integer an image, shape ({n_images},); given: {labels.shape}. "
-            "One-hot rows become integers with labels.argmax(axis=1)."
+            f"Labels run from {labels.min()} to {labels.max()}, but the {name}'s embedding has {min(sizes)} classes, "
+            "counted from 0."
         )
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise ValueError(f'Labels must be integers; given: {labels.dtype}. labels.astype("int64") makes them so.')
-    for name, network in networks.items():
-        sizes = [layer.input_dim for layer in layers_of(network) if isinstance(layer, keras.layers.Embedding)]
-        n_classes = min(sizes, default=np.inf)
-        if labels.min() < 0 or labels.max() >= n_classes:
-            raise ValueError(
-                f"Labels run from {labels.min()} to {labels.max()}, but the {name}'s embedding has {n_classes} "
-                "classes, counted from 0."
-            )
 
 
 def check_compiled(model, name):
     """Raise ValueError unless `model` was compiled."""
     if not model.compiled:
         raise ValueError(f'{name} was never compiled: call {name}.compile(loss="binary_crossentropy", ...) first.')
-
-
-def split_dataset(dataset):
-    """A data set as `images, labels`; labels are an array, or None where there are none.
-
-    Raises:
-        ValueError: for a tuple or list of another length than two, or of training and test part.
-    """
-    if not isinstance(dataset, (tuple, list)):
-        return dataset, None
-    if len(dataset) != 2:
-        raise ValueError(
-            f"The data set must be an array of images, or (images, labels); given: a {type(dataset).__name__} of "
-            f"{len(dataset)}."
-        )
-    if all(isinstance(part, (tuple, list)) and len(part) == 2 for part in dataset):
-        raise ValueError("Of what load_dataset returns take the training part: dataset, _ = load_dataset(name).")
-    return dataset[0], np.asarray(dataset[1])
 
 
 def loss_of(model):
@@ -240,99 +225,3 @@ def check_accuracy(d_model):
             "d_model answers with a number that is above 0 for real images, where accuracy counts from 0.5 on: compile "
             'it with metrics=[keras.metrics.BinaryAccuracy("accuracy", threshold=0)].'
         )
-
-
-def check_discriminator(d_model, dataset, n_batch):
-    """Raise ValueError unless the discriminator is compiled with accuracy and fits the data set."""
-    check_network(d_model, "d_model")
-    check_compiled(d_model, "d_model")
-    check_accuracy(d_model)
-    images, labels = split_dataset(dataset)
-    check_array("The data set", images)
-    wanted = 1 if labels is None else 2
-    if len(d_model.inputs) != wanted:
-        given = "images alone" if labels is None else "(images, labels)"
-        raise ValueError(f"The data set holds {given}, but the discriminator takes {len(d_model.inputs)} input(s).")
-    image_shape = d_model.inputs[0].shape[1:]
-    check_images("The data set", images, image_shape, n_batch)
-    if n_batch % 2:
-        raise ValueError(
-            f"n_batch must be even, half of it real and half fake for the discriminator; given: {n_batch}."
-        )
-    if labels is not None:
-        check_labels(labels, len(images), {"discriminator": d_model})
-    if d_model.output_shape != (None, 1):
-        raise ValueError(
-            f"d_model must give one answer an image, shape (None, 1); its output is {d_model.output_shape}. A map of "
-            "answers becomes one by keras.layers.GlobalAveragePooling2D(); several outputs want a step of your own in "
-            "`loop`."
-        )
-    inputs = [noise_images(images.shape[1:])]
-    if labels is not None:
-        inputs.append(np.resize(labels, (len(inputs[0]), 1)))
-    check_answers("d_model", d_model, inputs)
-
-
-def check_training(g_model, d_model, gan_model, dataset, latent_dim, n_batch):
-    """Raise ValueError unless the three models and the data set fit together."""
-    check_network(g_model, "g_model")
-    check_discriminator(d_model, dataset, n_batch)
-    check_compiled(gan_model, "gan_model")
-    for model, name in ((g_model, "g_model"), (d_model, "d_model")):
-        if not any(layer is model for layer in gan_model.layers):
-            raise ValueError(
-                f"gan_model was not made from this {name}, so it would train another one: "
-                "call gan_model = define_gan(g_model, d_model) again."
-            )
-    wanted = g_model.inputs[0].shape[-1]
-    if latent_dim != wanted:
-        raise ValueError(f"latent_dim is {latent_dim}, but the generator takes points of {wanted} dimensions.")
-    images, labels = split_dataset(dataset)
-    inputs = [noise_points(latent_dim)]
-    if labels is not None:
-        check_labels(labels, len(images), {"generator": g_model})
-        inputs.append(np.resize(labels, (len(inputs[0]), 1)))
-    check_generator_range("g_model", g_model, inputs)
-
-
-def check_cyclegan(d_model_A, d_model_B, g_model_AtoB, g_model_BtoA, c_model_AtoB, c_model_BtoA, dataset, n_batch):
-    """Raise ValueError unless the six models, the data set and the batch size fit together."""
-    if not isinstance(dataset, (tuple, list)) or len(dataset) != 2 or isinstance(dataset[0], (tuple, list)):
-        raise ValueError(
-            "The data set must be (train_a, train_b), two NumPy arrays of images: the first pair of what load_domains "
-            "returns."
-        )
-    for a, b, c_model, g_model_1, d_model, g_model_2, images in (
-        ("A", "B", c_model_AtoB, g_model_AtoB, d_model_B, g_model_BtoA, dataset[0]),
-        ("B", "A", c_model_BtoA, g_model_BtoA, d_model_A, g_model_AtoB, dataset[1]),
-    ):
-        if not d_model.compiled:
-            raise ValueError(f'd_model_{b} was never compiled: call d_model_{b}.compile(loss="mse", ...) first.')
-        check_network(d_model, f"d_model_{b}")
-        check_network(g_model_1, f"g_model_{a}to{b}")
-        made_from = getattr(c_model, "made_from", lambda: ())()
-        networks = (g_model_1, d_model, g_model_2)
-        if [id(network) for network in made_from] != [id(network) for network in networks]:
-            raise ValueError(
-                f"c_model_{a}to{b} was not made from the models given: run c_model_{a}to{b} = define_composite_model("
-                f"g_model_{a}to{b}, d_model_{b}, g_model_{b}to{a}, image_shape) again."
-            )
-        check_images(f"train_{a.lower()}", images, c_model.inputs[0].shape[1:], n_batch)
-        for name, model in ((f"d_model_{b}", d_model), (f"c_model_{a}to{b}", c_model)):
-            if not isinstance(unwrapped(model.optimizer).learning_rate, keras.Variable):
-                raise ValueError(
-                    f"{name} learns at a rate with a schedule, but here the loop lets the rates fall: give its "
-                    "optimizer a number, learning_rate=0.0002."
-                )
-    if dataset[0].shape[1:] != dataset[1].shape[1:]:  # possible where the networks take any size
-        raise ValueError(
-            f"Images of A and B must be of one size; given: {dataset[0].shape[1:]} and {dataset[1].shape[1:]}."
-        )
-    answers = [d_model.compute_output_shape((1, *dataset[0].shape[1:])) for d_model in (d_model_A, d_model_B)]
-    if answers[0] != answers[1]:
-        raise ValueError(f"Both discriminators must answer in one shape; given: {answers[0]} and {answers[1]}.")
-    noise = [noise_images(dataset[0].shape[1:], 1)]
-    for name, d_model in (("d_model_A", d_model_A), ("d_model_B", d_model_B)):
-        check_answers(name, d_model, noise)
-    for name, g_model in (("g_model_AtoB", g_model_AtoB), ("g_model_BtoA", g_model_BtoA)):
-        check_generator_range(name, g_model, noise)

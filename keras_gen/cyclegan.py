@@ -8,7 +8,16 @@ images of their domain from translated ones. Each generator trains through a com
 import keras
 import numpy as np
 
-from .checks import check_cyclegan, check_network, loss_of
+from .callbacks import LinearDecay
+from .checks import (
+    check_answers,
+    check_generator_range,
+    check_images,
+    check_network,
+    loss_of,
+    noise_images,
+    unwrapped,
+)
 from .gan import generate_real_samples
 from .loop import loop, train_only
 
@@ -179,28 +188,44 @@ def train_cyclegan(
         decay.restore()  # of an epoch that was interrupted
 
 
-class LinearDecay(keras.callbacks.Callback):
-    """Let learning rates fall on a line from the middle of a training on, to reach 0 at its end.
-
-    Within an epoch the rates are scaled. After it the full ones are back, so that the next epoch's depend on nothing
-    but its number, and a run goes on with the right ones.
-    """
-
-    def __init__(self, optimizers):
-        super().__init__()
-        self.optimizers, self.rates = optimizers, []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        n_epochs = self.params["epochs"]
-        self.rates = [float(keras.ops.convert_to_numpy(optimizer.learning_rate)) for optimizer in self.optimizers]
-        for optimizer, rate in zip(self.optimizers, self.rates, strict=True):
-            optimizer.learning_rate = rate * min(1, 2 * (n_epochs - epoch) / n_epochs)
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.restore()
-
-    def restore(self):
-        """Set the full rates again, where an epoch has scaled them."""
-        for optimizer, rate in zip(self.optimizers, self.rates, strict=False):
-            optimizer.learning_rate = rate
-        self.rates = []
+def check_cyclegan(d_model_A, d_model_B, g_model_AtoB, g_model_BtoA, c_model_AtoB, c_model_BtoA, dataset, n_batch):
+    """Raise ValueError unless the six models, the data set and the batch size fit together."""
+    if not isinstance(dataset, (tuple, list)) or len(dataset) != 2 or isinstance(dataset[0], (tuple, list)):
+        raise ValueError(
+            "The data set must be (train_a, train_b), two NumPy arrays of images: the first pair of what load_domains "
+            "returns."
+        )
+    for a, b, c_model, g_model_1, d_model, g_model_2, images in (
+        ("A", "B", c_model_AtoB, g_model_AtoB, d_model_B, g_model_BtoA, dataset[0]),
+        ("B", "A", c_model_BtoA, g_model_BtoA, d_model_A, g_model_AtoB, dataset[1]),
+    ):
+        if not d_model.compiled:
+            raise ValueError(f'd_model_{b} was never compiled: call d_model_{b}.compile(loss="mse", ...) first.')
+        check_network(d_model, f"d_model_{b}")
+        check_network(g_model_1, f"g_model_{a}to{b}")
+        made_from = getattr(c_model, "made_from", lambda: ())()
+        networks = (g_model_1, d_model, g_model_2)
+        if [id(network) for network in made_from] != [id(network) for network in networks]:
+            raise ValueError(
+                f"c_model_{a}to{b} was not made from the models given: run c_model_{a}to{b} = define_composite_model("
+                f"g_model_{a}to{b}, d_model_{b}, g_model_{b}to{a}, image_shape) again."
+            )
+        check_images(f"train_{a.lower()}", images, c_model.inputs[0].shape[1:], n_batch)
+        for name, model in ((f"d_model_{b}", d_model), (f"c_model_{a}to{b}", c_model)):
+            if not isinstance(unwrapped(model.optimizer).learning_rate, keras.Variable):
+                raise ValueError(
+                    f"{name} learns at a rate with a schedule, but here the loop lets the rates fall: give its "
+                    "optimizer a number, learning_rate=0.0002."
+                )
+    if dataset[0].shape[1:] != dataset[1].shape[1:]:  # possible where the networks take any size
+        raise ValueError(
+            f"Images of A and B must be of one size; given: {dataset[0].shape[1:]} and {dataset[1].shape[1:]}."
+        )
+    answers = [d_model.compute_output_shape((1, *dataset[0].shape[1:])) for d_model in (d_model_A, d_model_B)]
+    if answers[0] != answers[1]:
+        raise ValueError(f"Both discriminators must answer in one shape; given: {answers[0]} and {answers[1]}.")
+    noise = [noise_images(dataset[0].shape[1:], 1)]
+    for name, d_model in (("d_model_A", d_model_A), ("d_model_B", d_model_B)):
+        check_answers(name, d_model, noise)
+    for name, g_model in (("g_model_AtoB", g_model_AtoB), ("g_model_BtoA", g_model_BtoA)):
+        check_generator_range(name, g_model, noise)

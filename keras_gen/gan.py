@@ -12,13 +12,18 @@ import keras
 import numpy as np
 
 from .checks import (
-    check_discriminator,
+    check_accuracy,
+    check_answers,
+    check_array,
+    check_compiled,
+    check_generator_range,
+    check_images,
+    check_labels,
     check_network,
-    check_pair,
-    check_training,
     layers_of,
     loss_of,
-    split_dataset,
+    noise_images,
+    noise_points,
     unwrapped,
 )
 from .images import to_tanh
@@ -287,3 +292,87 @@ def summarize_performance(epoch, g_model, d_model, dataset, latent_dim, n_sample
         os.makedirs(folder, exist_ok=True)
         g_model.save(os.path.join(folder, f"generator_epoch_{epoch + 1:03d}.keras"))
     return acc_real, acc_fake
+
+
+def split_dataset(dataset):
+    """A data set as `images, labels`; labels are an array, or None where there are none.
+
+    Raises:
+        ValueError: for a tuple or list of another length than two, or of training and test part.
+    """
+    if not isinstance(dataset, (tuple, list)):
+        return dataset, None
+    if len(dataset) != 2:
+        raise ValueError(
+            f"The data set must be an array of images, or (images, labels); given: a {type(dataset).__name__} of "
+            f"{len(dataset)}."
+        )
+    if all(isinstance(part, (tuple, list)) and len(part) == 2 for part in dataset):
+        raise ValueError("Of what load_dataset returns take the training part: dataset, _ = load_dataset(name).")
+    return dataset[0], np.asarray(dataset[1])
+
+
+def check_pair(g_model, d_model):
+    """Raise ValueError unless the discriminator takes what the generator makes, and both the same labels or none."""
+    if len(g_model.inputs) != len(d_model.inputs):
+        raise ValueError(
+            f"The generator takes {len(g_model.inputs)} input(s), the discriminator {len(d_model.inputs)}: both take "
+            "labels, or none. Another system wants a composite and a step of your own."
+        )
+    made, taken = g_model.output_shape, d_model.inputs[0].shape
+    fits = len(made) == len(taken) and all(None in pair or pair[0] == pair[1] for pair in zip(made, taken, strict=True))
+    if not fits:
+        raise ValueError(f"The generator makes images of shape {made}, but the discriminator takes {taken}.")
+
+
+def check_discriminator(d_model, dataset, n_batch):
+    """Raise ValueError unless the discriminator is compiled with accuracy and fits the data set."""
+    check_network(d_model, "d_model")
+    check_compiled(d_model, "d_model")
+    check_accuracy(d_model)
+    images, labels = split_dataset(dataset)
+    check_array("The data set", images)
+    wanted = 1 if labels is None else 2
+    if len(d_model.inputs) != wanted:
+        given = "images alone" if labels is None else "(images, labels)"
+        raise ValueError(f"The data set holds {given}, but the discriminator takes {len(d_model.inputs)} input(s).")
+    image_shape = d_model.inputs[0].shape[1:]
+    check_images("The data set", images, image_shape, n_batch)
+    if n_batch % 2:
+        raise ValueError(
+            f"n_batch must be even, half of it real and half fake for the discriminator; given: {n_batch}."
+        )
+    if labels is not None:
+        check_labels(labels, len(images), "discriminator", d_model)
+    if d_model.output_shape != (None, 1):
+        raise ValueError(
+            f"d_model must give one answer an image, shape (None, 1); its output is {d_model.output_shape}. A map of "
+            "answers becomes one by keras.layers.GlobalAveragePooling2D(); several outputs want a step of your own in "
+            "`loop`."
+        )
+    inputs = [noise_images(images.shape[1:])]
+    if labels is not None:
+        inputs.append(np.resize(labels, (len(inputs[0]), 1)))
+    check_answers("d_model", d_model, inputs)
+
+
+def check_training(g_model, d_model, gan_model, dataset, latent_dim, n_batch):
+    """Raise ValueError unless the three models and the data set fit together."""
+    check_network(g_model, "g_model")
+    check_discriminator(d_model, dataset, n_batch)
+    check_compiled(gan_model, "gan_model")
+    for model, name in ((g_model, "g_model"), (d_model, "d_model")):
+        if not any(layer is model for layer in gan_model.layers):
+            raise ValueError(
+                f"gan_model was not made from this {name}, so it would train another one: "
+                "call gan_model = define_gan(g_model, d_model) again."
+            )
+    wanted = g_model.inputs[0].shape[-1]
+    if latent_dim != wanted:
+        raise ValueError(f"latent_dim is {latent_dim}, but the generator takes points of {wanted} dimensions.")
+    images, labels = split_dataset(dataset)
+    inputs = [noise_points(latent_dim)]
+    if labels is not None:
+        check_labels(labels, len(images), "generator", g_model)
+        inputs.append(np.resize(labels, (len(inputs[0]), 1)))
+    check_generator_range("g_model", g_model, inputs)

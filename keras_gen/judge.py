@@ -5,7 +5,6 @@ channels)`; floats of another range are converted first, `to_uint8(images, (0, 1
 generated image has no finer shades than a real one.
 """
 
-import difflib
 import hashlib
 from numbers import Integral
 from typing import NamedTuple
@@ -14,9 +13,9 @@ import keras
 import numpy as np
 from keras import layers
 
-from .data import DataUnavailable, load_dataset
-from .data.sets import CHECKOUT, keras_home
-from .files import write_npz
+from .checks import checked_labels
+from .data import load_dataset
+from .files import CHECKOUT, DataUnavailable, did_you_mean, keras_home, read_npz, write_npz
 from .images import generated_to_uint8, to_numpy, to_uint8, way_to_an_array
 from .pretrained import load_pretrained, plain_keras, shipped_files
 
@@ -58,20 +57,14 @@ def load_judge(name):
     """
     there = _shipped_judges()
     if not isinstance(name, str) or name not in there:
-        nearest = difflib.get_close_matches(str(name).lower(), there, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
-            f"No judge of {name!r} comes with the project; there are those of {', '.join(there) or 'nothing'}.{hint} "
-            "train_judge trains one of any data set with classes."
+            f"No judge of {name!r} comes with the project; there are those of {', '.join(there) or 'nothing'}."
+            f"{did_you_mean(name, there)} train_judge trains one of any data set with classes."
         )
     model = load_pretrained(_SHIPPED + name)
     path = shipped_files()[_SHIPPED + name]
-    with np.load(path) as file:
-        if "test_accuracy" not in file:
-            raise DataUnavailable(
-                f"{path.name} holds no test accuracy: take the one in the repository's data/pretrained/."
-            )
-        judge = Judge(model, name, float(file["test_accuracy"]))
+    with read_npz(path, "Take the one in the repository's data/pretrained/.", DataUnavailable) as arrays:
+        judge = Judge(model, name, float(arrays["test_accuracy"]))
     print(judge)
     return judge
 
@@ -114,14 +107,14 @@ def train_judge(dataset, epochs=None):
     (x_train, y_train), (x_test, y_test) = _parts(load_dataset(dataset) if isinstance(dataset, str) else dataset)
     x_train = to_uint8(_shaped(x_train, "training images"))
     x_test = to_uint8(_shaped(x_test, "test images", x_train.shape[1:]))
-    y_train = checked_labels(y_train, x_train, np.inf)
+    y_train = checked_labels(y_train, len(x_train))
     n_classes = int(y_train.max()) + 1
     if n_classes > len(x_train):
         raise ValueError(
             f"Labels run up to {n_classes - 1}, more classes than training images ({len(x_train)}). From 0 on they are "
             "numbered by np.unique(labels, return_inverse=True)[1]."
         )
-    y_test = checked_labels(y_test, x_test, n_classes)
+    y_test = checked_labels(y_test, len(x_test), n_classes)
 
     epochs = EPOCHS.get(name, 10) if epochs is None else int(epochs)
     with plain_keras():
@@ -207,18 +200,18 @@ def _cache_file(name, *key):
 def _load(path, model):
     """Set the weights from `path` and return the test accuracy kept there; None if there is no sound file."""
     try:
-        with path.open("rb") as file, np.load(file) as kept:
+        with read_npz(path, "It will be replaced.") as kept:
             weights = [kept[str(i)] for i in range(len(model.weights))]
             test_accuracy = float(kept["test_accuracy"])
-        # All is looked at before the first weight is set: a training anew must start from the judge's own ones.
-        if [weight.shape for weight in weights] != [weight.shape for weight in model.weights]:
-            raise ValueError("weights of another judge")
-        if not all(np.isfinite(weight).all() for weight in weights) or not 0 <= test_accuracy <= 1:
-            raise ValueError("numbers that no judge has")
+            # All is looked at before the first weight is set: a training anew must start from the judge's own ones.
+            if [weight.shape for weight in weights] != [weight.shape for weight in model.weights]:
+                raise ValueError("weights of another judge")
+            if not all(np.isfinite(weight).all() for weight in weights) or not 0 <= test_accuracy <= 1:
+                raise ValueError("numbers that no judge has")
     except FileNotFoundError:
         return None
-    except Exception as error:  # damaged bytes make NumPy, zipfile and zlib raise a dozen kinds
-        print(f"{path.name} is damaged ({type(error).__name__}); it will be replaced.")
+    except (ValueError, OSError) as error:
+        print(error)
         return None
     model.set_weights(weights)
     return test_accuracy
@@ -307,32 +300,3 @@ def _shaped(images, what, shape=None):
         axis = " images[..., None] adds the axis of the channels." if images.ndim == 3 else ""
         raise ValueError(f"The {what} must have shape (n, {wanted}), n at least 1; given: {images.shape}.{axis}")
     return images
-
-
-def checked_labels(labels, images, n_classes):
-    """Verify labels, one for each image.
-
-    Args:
-        labels: integers `(n,)` or `(n, 1)`, 0 to n_classes - 1.
-        images: of any kind; only their number n counts, at least 1.
-        n_classes: how many classes there are.
-
-    Returns:
-        int64 `(n,)`.
-
-    Raises:
-        ValueError: labels that are not integers, of another shape or of another class, or none.
-    """
-    labels, n = to_numpy(labels), len(images)
-    if labels.dtype.kind not in "iu" or labels.shape not in ((n,), (n, 1)) or n == 0:
-        way = ""
-        if labels.ndim == 2 and labels.shape[1] > 1:
-            way = " One-hot rows become integers with labels.argmax(axis=1)."
-        elif labels.dtype.kind in "fb":
-            way = ' labels.astype("int64") makes them so.'
-        elif labels.dtype.kind in "OUS":
-            way = " Names become integers with np.unique(labels, return_inverse=True)[1]."
-        raise ValueError(f"Labels must be {n} integers; given: {labels.dtype} of shape {labels.shape}.{way}")
-    if labels.min() < 0 or labels.max() >= n_classes:
-        raise ValueError(f"Labels run from {labels.min()} to {labels.max()}; the classes are 0 to {n_classes - 1}.")
-    return labels.reshape(-1).astype(np.int64)

@@ -1,7 +1,8 @@
 """Scores: what a judge (judge.py) and plain distances say about generated images.
 
-Images are uint8, or floats in [-1, 1], `(n, height, width, channels)`, n at least 1; floats of another range are
-converted first, `to_uint8(images, (0, 1))`. Labels may also have the shape `(n, 1)`.
+The generated images come first; what is real is given by name. Images are uint8, or floats in [-1, 1], `(n, height,
+width, channels)`, n at least 1; floats of another range are converted first, `to_uint8(images, (0, 1))`. Labels may
+also have the shape `(n, 1)`.
 """
 
 from numbers import Integral
@@ -11,8 +12,9 @@ from scipy.special import softmax
 from sklearn.metrics import pairwise_distances_chunked
 from sklearn.neighbors import NearestNeighbors
 
+from .checks import checked_labels
 from .images import to_numpy
-from .judge import ask, checked, checked_labels, count_classes, predict_labels
+from .judge import ask, checked, count_classes, predict_labels
 
 
 def label_accuracy(judge, images, labels):
@@ -32,7 +34,7 @@ def label_accuracy(judge, images, labels):
         ValueError: images or labels of another shape or range.
     """
     n_classes, predicted = count_classes(judge), predict_labels(judge, images)
-    return float(np.mean(predicted == checked_labels(labels, predicted, n_classes)))
+    return float(np.mean(predicted == checked_labels(labels, len(predicted), n_classes)))
 
 
 def attribute_accuracy(judge, images, labels):
@@ -53,7 +55,7 @@ def attribute_accuracy(judge, images, labels):
     if judge.name != "faces":
         raise ValueError(f"attribute_accuracy wants the judge of 'faces'; this one is of {judge.name!r}.")
     predicted = predict_labels(judge, images)
-    wrong = predicted ^ checked_labels(labels, predicted, 16)
+    wrong = predicted ^ checked_labels(labels, len(predicted), 16)
     names = ("smiling", "glasses", "man", "old")  # the bits of a face's class, lowest first
     return {name: float(np.mean(wrong >> bit & 1 == 0)) for bit, name in enumerate(names)}
 
@@ -88,15 +90,16 @@ def frechet_distance(a, b):
     return float(max(0, np.sum((means[0] - means[1]) ** 2) + spread - 2 * trace_root))
 
 
-def feature_distance(judge, real, fake):
-    """Compute the `frechet_distance` between the judge's features of real and of generated images.
+def feature_distance(judge, images, *, real):
+    """Compute the `frechet_distance` between the judge's features of generated and of real images.
 
     Not an FID: another network. Report it between its floor, real against other real images, and its ceiling, real
     against an untrained generator; all three with equally many images.
 
     Args:
         judge: a `Judge`.
-        real, fake: images as in `judge_features`, 65 or more of each: fewer say little about 64 features.
+        images, real: the generated ones and real ones, as in `judge_features`, 65 or more of each: fewer say little
+            about 64 features.
 
     Returns:
         A float, 0 or more.
@@ -105,13 +108,13 @@ def feature_distance(judge, real, fake):
         ValueError: fewer than 65 images a side, or images of another shape or range.
     """
     count_classes(judge)
-    real, fake = to_numpy(real), to_numpy(fake)
-    if min(len(real), len(fake)) < 65:
-        raise ValueError(f"A feature distance wants 65 images or more a side; given: {len(real)} and {len(fake)}.")
-    return frechet_distance(ask(judge, real, real=True)[0], ask(judge, fake)[0])
+    images, real = to_numpy(images), to_numpy(real)
+    if min(len(images), len(real)) < 65:
+        raise ValueError(f"A feature distance wants 65 images or more a side; given: {len(images)} and {len(real)}.")
+    return frechet_distance(ask(judge, images)[0], ask(judge, real, real=True)[0])
 
 
-def mode_coverage(judge, images, real_labels):
+def mode_coverage(judge, images, *, real_labels):
     """Compare the classes of generated images, as the judge sees them, with those of real ones.
 
     Args:
@@ -130,7 +133,7 @@ def mode_coverage(judge, images, real_labels):
     """
     n_classes, predicted = count_classes(judge), predict_labels(judge, images)
     real_labels = to_numpy(real_labels)
-    real_labels = checked_labels(real_labels, real_labels, n_classes)
+    real_labels = checked_labels(real_labels, len(real_labels), n_classes)
     shares = np.bincount(predicted, minlength=n_classes) / len(predicted)
     real = np.bincount(real_labels, minlength=n_classes) / len(real_labels)
     hit = (real > 0) & (shares > 0) & (shares >= real / 10)
@@ -160,7 +163,7 @@ def confident_share(judge, images, p=0.9):
     return float(np.mean(softmax(ask(judge, images)[1], axis=1).max(axis=1) > p))
 
 
-def class_variety(judge, images, labels, real, real_labels):
+def class_variety(judge, images, labels, *, real, real_labels):
     """Compare how much generated images of one class differ from each other with how much real ones do.
 
     A generator that draws one picture of a class can have a low `feature_distance`, and the judge may see another class
@@ -184,7 +187,7 @@ def class_variety(judge, images, labels, real, real_labels):
 
     def spreads(images, labels, real):
         features = ask(judge, images, real)[0].astype(np.float64)
-        labels = checked_labels(labels, features, n_classes)
+        labels = checked_labels(labels, len(features), n_classes)
         of_class = [features[labels == label] for label in range(n_classes)]
         return np.array([np.sqrt(x.var(axis=0, ddof=1).sum()) if len(x) > 1 else np.nan for x in of_class])
 
@@ -192,14 +195,15 @@ def class_variety(judge, images, labels, real, real_labels):
     return own / np.where(others > 0, others, np.nan)
 
 
-def precision_recall(real, fake, k=3):
+def precision_recall(features, *, real, k=3):
     """Compute precision and recall of generated features (Kynkaanniemi et al. 2019).
 
-    Precision: share of fake samples at least as near to some real sample as that one's k-th nearest real neighbour.
-    Recall: the same with the sides swapped.
+    Precision: share of generated samples at least as near to some real sample as that one's k-th nearest real
+    neighbour. Recall: the same with the sides swapped.
 
     Args:
-        real, fake: features `(n, dims)` from `judge_features`, more than k samples each; n may differ.
+        features, real: of generated and of real images, `(n, dims)` each, from `judge_features`; more than k samples
+            each; n may differ.
         k: which neighbour.
 
     Returns:
@@ -209,24 +213,26 @@ def precision_recall(real, fake, k=3):
         ValueError: fewer than k + 1 samples on a side, features of another shape, values that are not finite, a k that
             is no whole number, at least 1.
     """
-    real, fake = to_numpy(real), to_numpy(fake)
-    for features in (real, fake):
-        if features.ndim != 2 or features.shape[1] != real.shape[1] or not np.isfinite(features).all():
+    features, real = to_numpy(features), to_numpy(real)
+    for side in (real, features):
+        if side.ndim != 2 or side.shape[1] != real.shape[1] or not np.isfinite(side).all():
             raise ValueError(
                 "Both sides must be finite features (n, dims), as judge_features(judge, images) gives them; one has "
-                f"shape {features.shape}."
+                f"shape {side.shape}."
             )
     if not isinstance(k, Integral) or k < 1:
         raise ValueError(f"k is {k!r}; it must be a whole number, at least 1.")
-    if min(len(real), len(fake)) <= k:
-        raise ValueError(f"precision_recall with k={k} wants more than {k} samples a side: {len(real)}, {len(fake)}.")
+    if min(len(features), len(real)) <= k:
+        raise ValueError(
+            f"precision_recall with k={k} wants more than {k} samples a side: {len(features)}, {len(real)}."
+        )
 
     def share_inside(samples, reference):
         radii = NearestNeighbors(n_neighbors=k).fit(reference).kneighbors()[0][:, -1]  # without the sample itself
         inside = pairwise_distances_chunked(samples, reference, reduce_func=lambda d, _: (d <= radii).any(axis=1))
         return float(np.mean(np.concatenate(list(inside))))
 
-    return share_inside(fake, real), share_inside(real, fake)
+    return share_inside(features, real), share_inside(real, features)
 
 
 def nearest_neighbours(images, reference, k=1):
@@ -252,25 +258,25 @@ def nearest_neighbours(images, reference, k=1):
     return indices, distances
 
 
-def memorisation_ratio(samples, train, held_out):
+def memorisation_ratio(images, *, train, held_out):
     """Compute how much nearer generated images lie to the training images than new real ones do.
 
     About 1: as far from the training images as new real ones are. Near 0: copies. Blur also lowers it, so look at the
     neighbours.
 
     Args:
-        samples: generated images, as in `nearest_neighbours`.
+        images: the generated ones, as in `nearest_neighbours`.
         train: the training images.
         held_out: real images held out from training.
 
     Returns:
-        The median distance of `samples` to their nearest training image, over that of `held_out`; a float, 0 or more.
+        The median distance of `images` to their nearest training image, over that of `held_out`; a float, 0 or more.
 
     Raises:
         ValueError: as in `nearest_neighbours`, or where most of `held_out` is in `train`.
     """
     held_out = checked(held_out, "held-out images", real=True)
-    own, real = (np.median(nearest_neighbours(images, train)[1]) for images in (samples, held_out))
+    own, real = (np.median(nearest_neighbours(x, train)[1]) for x in (images, held_out))
     if real < 1e-3:
         raise ValueError("Most held-out images are also training images: give images the model never saw.")
     return float(own / real)

@@ -1,16 +1,13 @@
-"""Models that come with the project, trained by `tools/pretrained.py`; their cards are in data/README.md."""
+"""Models that come with the project, trained by `run.py pretrain`; their cards are in data/README.md."""
 
 import contextlib
-import difflib
 import json
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from .data import DataUnavailable
-from .data.sets import CHECKOUT
-from .files import write_npz
+from .files import CHECKOUT, DataUnavailable, did_you_mean, read_npz, write_npz
 from .vae import VAE  # noqa: F401  one of the files is of this class: Keras knows it once it is imported
 
 # Settings that newer versions of Keras write although they are at their default, and that older ones refuse.
@@ -42,27 +39,20 @@ def load_pretrained(name="faces_generator"):
     path = shipped_files().get(name) if isinstance(name, str) else None
     if path is None:
         there = sorted(shipped_files())
-        nearest = difflib.get_close_matches(str(name).lower(), there, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
-            f"There is no pretrained model {name!r} in {FOLDER.name}; there are: {', '.join(there) or 'none'}.{hint} "
-            "A model of your own: keras.models.load_model(path)."
+            f"There is no pretrained model {name!r} in {FOLDER.name}; there are: {', '.join(there) or 'none'}."
+            f"{did_you_mean(name, there)} A model of your own: keras.models.load_model(path)."
         )
-    try:
-        with np.load(path) as file, plain_keras():
-            config = json.loads(file["config"].item())
-            if any(f'"class_name": "{kind}"' in json.dumps(config) for kind in ("Lambda", "function")):
-                raise ValueError("it names a function, which no model of ours does")
-            model = keras.saving.deserialize_keras_object(config)
-            weights = [file[str(i)] for i in range(len(model.weights))]
-            if not all(np.isfinite(weight).all() for weight in weights):
-                raise ValueError("a weight is not finite")
-            model.set_weights(weights)
-    except Exception as error:  # damaged bytes make NumPy, zipfile, zlib and json raise a dozen kinds
-        raise DataUnavailable(
-            f"{path.name} is damaged ({type(error).__name__}: {error}). Take the one in the repository's "
-            "data/pretrained/, or make it: `python tools/pretrained.py`."
-        ) from error
+    advice = "Take the one in the repository's data/pretrained/, or make it: `python run.py pretrain`."
+    with read_npz(path, advice, DataUnavailable) as arrays, plain_keras():
+        config = json.loads(arrays["config"].item())
+        if any(f'"class_name": "{kind}"' in json.dumps(config) for kind in ("Lambda", "function")):
+            raise ValueError("it names a function, which no model of ours does")
+        model = keras.saving.deserialize_keras_object(config)
+        weights = [arrays[str(i)] for i in range(len(model.weights))]
+        if not all(np.isfinite(weight).all() for weight in weights):
+            raise ValueError("a weight is not finite")
+        model.set_weights(weights)
     return model
 
 

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from .checks import layers_of, unwrapped
-from .files import write_npz
+from .files import read_npz, write_npz
 
 
 class SaveRun(keras.callbacks.Callback):
@@ -91,12 +91,8 @@ class SaveRun(keras.callbacks.Callback):
         if not saves:
             return 0
         path = saves[max(saves)]
-        try:
-            state = read_save(path)
-        except Exception as error:  # damaged bytes make NumPy, zipfile and zlib raise a dozen kinds
-            raise ValueError(
-                f"{path} is damaged ({type(error).__name__}: {error}). Delete it, or put a copy in its place."
-            ) from error
+        with read_npz(path, "Delete it, or put a copy in its place.") as arrays:
+            state = checked_save(arrays)
         variables, names = self._variables(), [network.name for network in self.models]
         saved = [state.get(f"variable_{i}", np.empty(0)) for i in range(len(variables))]
         shapes, saved_shapes = [tuple(variable.shape) for variable in variables], [value.shape for value in saved]
@@ -243,10 +239,9 @@ class SaveRun(keras.callbacks.Callback):
                 os.remove(previous)
 
 
-def read_save(path):
-    """Read a save and verify all that it says; raises whatever is wrong with it."""
-    with np.load(path) as file:
-        state = dict(file)
+def checked_save(arrays):
+    """What a save says, from its arrays; raises whatever is wrong with it."""
+    state = dict(arrays)
     for name in ("curves", "names", "layers", "rates", "compiled_rates"):
         state[name] = json.loads(str(state[name]))
     epochs, curves = state["curves"]

@@ -108,35 +108,6 @@ def test_history_holds_the_means_of_each_epoch(no_training):
         assert means == pytest.approx([np.mean([b[name] for b in batches[i : i + 3]]) for i in (0, 3)])
 
 
-def test_learning_rates_fall_over_the_second_half(no_training):
-    class Rates(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            rates.append([float(keras.ops.convert_to_numpy(models[i].optimizer.learning_rate)) for i in (0, 1, 4, 5)])
-
-    rates, models = [], make_cyclegan()
-    models[0].optimizer.learning_rate = 4e-3
-    domains, full = make_domains(1, 1), np.array([4e-3, 1e-3, 2e-4, 2e-4])
-    for initial_epoch in (0, 4):  # the second time as a run that goes on
-        train_cyclegan(*models, domains, n_epochs=6, callbacks=[Rates()], initial_epoch=initial_epoch)
-    assert np.allclose(rates, np.outer([1, 1, 1, 1, 2 / 3, 1 / 3, 2 / 3, 1 / 3], full), rtol=1e-5)
-    models[0].optimizer.learning_rate = 0.0
-    rates.clear()
-    train_cyclegan(*models, domains, n_epochs=1, callbacks=[Rates()])
-    assert np.allclose(rates, [[0, *full[1:]]])
-
-
-def test_interrupted(no_training):
-    class Interrupt(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            raise KeyboardInterrupt
-
-    models = make_cyclegan()
-    with pytest.raises(KeyboardInterrupt):
-        train_cyclegan(*models, make_domains(), n_epochs=4, callbacks=[Interrupt()], initial_epoch=3)
-    assert all(network.trainable for network in models[:4])
-    assert float(keras.ops.convert_to_numpy(models[4].optimizer.learning_rate)) == pytest.approx(2e-4)
-
-
 def test_patches_of_networks_for_any_size(no_training):
     train_cyclegan(*make_cyclegan((None, None, 3)), make_domains(2, 2), n_epochs=1, n_batch=2)
     assert no_training[1][2].shape == (2, 4, 4, 1) and np.all(no_training[1][2] == 1)

@@ -1,7 +1,4 @@
-import io
 import math
-import re
-import sys
 
 import keras
 import numpy as np
@@ -21,7 +18,6 @@ from models import (
 )
 
 from keras_gen import SaveRun, generate_real_samples, loop, train, train_cyclegan, train_only, train_step
-from keras_gen.loop import PrintProgress, clock
 
 
 def constant_step():
@@ -369,130 +365,6 @@ def test_tensorboard(run, tmp_path):
 # ---- what it prints ----
 
 
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
-
-
-def screen(text):
-    """What is left on the screen: a carriage return goes back to the line's beginning, what is written there stays."""
-    lines = []
-    for line in text.split("\n"):
-        shown = ""
-        for part in line.split("\r"):
-            shown = part + shown[len(part) :]
-        lines.append(shown.rstrip())
-    return lines
-
-
-def printed(monkeypatch, stdout, verbose, n_epochs=25, n_steps=3, seconds=1.0, logs=None):
-    """All that a training writes whose steps take one second each by the clock of the test."""
-    ticks = iter(range(10_000))
-    monkeypatch.setattr("time.perf_counter", lambda: seconds * next(ticks))
-    monkeypatch.setattr(sys, "stdout", stdout)
-    loop(lambda: dict(logs or {"g_loss": 0.25}), a_model(), [], n_epochs, n_steps, verbose=verbose)
-    return stdout.getvalue()
-
-
-@pytest.mark.parametrize(("verbose", "n_lines"), [("auto", 9), (0, 0), (1, 9), (2, 25)])
-def test_lines_that_stay(monkeypatch, verbose, n_lines):
-    for stdout in (io.StringIO(), Terminal()):
-        lines = [line for line in screen(printed(monkeypatch, stdout, verbose)) if line]
-        assert len(lines) == n_lines
-        if n_lines:
-            assert lines[-1] == ">epoch 25/25  g_loss=0.250"
-        if n_lines == 9:
-            assert [int(re.search(r"\d+", line)[0]) for line in lines] == [3, 6, 9, 12, 15, 18, 21, 24, 25]
-
-
-def test_the_line_in_place_tells_where_it_is_and_how_long_it_takes(monkeypatch):
-    text = printed(monkeypatch, Terminal(), "auto", n_epochs=2, n_steps=4)
-    places = [part.strip() for part in re.split("[\r\n]", text) if part.strip()]
-    # One second a step, of which the first is not counted: it compiles.
-    assert places[:3] == [
-        "epoch 1/2  step 2/4  0:02 left, 0:06 in all",
-        "epoch 1/2  step 3/4  0:01 left, 0:05 in all",
-        "epoch 1/2  step 4/4  0:00 left, 0:04 in all",
-    ]
-    assert places[3] == ">epoch 1/2  g_loss=0.250" and places[4].startswith(
-        "epoch 2/2  step 1/4  0:03 left, 0:03 in all"
-    )
-    assert screen(text) == [">epoch 1/2  g_loss=0.250", ">epoch 2/2  g_loss=0.250", ""]
-
-
-@pytest.mark.parametrize(("stdout", "verbose"), [(io.StringIO, "auto"), (Terminal, 2), (io.StringIO, 2)])
-def test_no_line_in_place_where_it_would_land_in_a_file(monkeypatch, stdout, verbose):
-    assert "\r" not in printed(monkeypatch, stdout(), verbose)
-
-
-def test_a_notebooks_output_is_overwritten_too(monkeypatch):
-    kernel = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})
-    assert "\r" in printed(monkeypatch, kernel(), "auto") and "\r" in printed(monkeypatch, io.StringIO(), 1)
-
-
-def test_short_epochs_flicker_not(monkeypatch):
-    assert "\r" not in printed(monkeypatch, Terminal(), 1, n_epochs=3, n_steps=4, seconds=0.01)
-    text = printed(monkeypatch, Terminal(), 1, n_epochs=1, n_steps=40, seconds=0.2)
-    assert 10 < text.count("left") < 16  # two a second at most, of 8 seconds
-
-
-def test_many_losses_make_one_line_with_the_sums_first(monkeypatch):
-    names = [
-        f"g_{direction}_{part}" for direction in ("AtoB", "BtoA") for part in ("identity", "forward_cycle", "loss")
-    ]
-    (line,) = printed(
-        monkeypatch, io.StringIO(), "auto", 1, logs=dict.fromkeys([*names, "d_loss_real", "acc"], 0.5)
-    ).splitlines()
-    assert len(line) <= 120 and line.endswith("  ...")
-    assert line.startswith(
-        ">epoch 1/1  d_loss_real=0.500  g_AtoB_loss=0.500  g_BtoA_loss=0.500  acc=0.500  g_AtoB_ident"
-    )
-
-
-def test_an_interrupted_line_does_not_stay(monkeypatch):
-    calls = iter(range(10))
-
-    def step():
-        if next(calls) == 3:
-            raise KeyboardInterrupt
-        return {"loss": 1.0}
-
-    ticks = iter(range(100))
-    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
-    monkeypatch.setattr(sys, "stdout", stdout := Terminal())
-    with pytest.raises(KeyboardInterrupt):
-        loop(step, a_model(), [], 1, 9)
-    assert "step 3/9" in stdout.getvalue() and screen(stdout.getvalue()) == [""]
-
-
-def test_the_last_line_of_a_training_that_was_stopped_is_printed(monkeypatch):
-    class Stop(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            self.model.stop_training = True
-
-    monkeypatch.setattr(sys, "stdout", stdout := io.StringIO())
-    loop(constant_step, a_model(), [], 50, 2, Stop())
-    assert stdout.getvalue() == ">epoch 1/50  loss=1.000\n"
-
-
-def test_clock():
-    assert [clock(seconds) for seconds in (0, 59.6, 187, 3599, 3787)] == ["0:00", "1:00", "3:07", "59:59", "1:03:07"]
-
-
-def test_progress_is_a_callback_of_its_own(capsys):
-    """In `fit` too, in place of its bar."""
-    model = a_model()
-    model.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=20, verbose=0, callbacks=[PrintProgress()])
-    assert capsys.readouterr().out.count(">epoch") == 10
-
-
-def test_a_loss_that_is_not_finite_stops_the_training_and_is_named(capsys):
-    losses = iter([1.0, 1.0, 1.0, float("nan"), 1.0])
-    history = loop(lambda: {"d_loss": 1.0, "g_loss": next(losses)}, a_model(), [], 9, 2, verbose=0)
-    assert history.epoch == [0, 1]
-    assert capsys.readouterr().out.startswith("Stopped in epoch 2, batch 2: g_loss is not a finite number. ")
-
-
 @pytest.mark.every_backend
 def test_a_system_of_ones_own(monkeypatch):
     """What the loop is for: a Wasserstein GAN with clipped weights, its critic trained three times a step."""
@@ -641,20 +513,3 @@ def test_a_metric_of_several_numbers_counts_as_their_mean():
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", loss="mse", metrics=[PerColumn(name="columns")])
     assert train_step(model, np.ones((2, 2)), np.ones((2, 1)))["columns"] == 3.0
-
-
-def test_progress_where_nobody_knows_how_many_steps_there_are(monkeypatch):
-    """`fit` of a generator."""
-    stdout = Terminal()
-    monkeypatch.setattr(sys, "stdout", stdout)
-    monkeypatch.setattr("time.perf_counter", lambda: 0.0)
-    progress = PrintProgress()
-    progress.set_params({"verbose": 1, "epochs": 1, "steps": None})
-    progress.set_model(a_model())
-    progress.on_train_begin()
-    progress.on_epoch_begin(0)
-    for batch, now in enumerate((1.0, 2.0, 3.0)):
-        monkeypatch.setattr("time.perf_counter", lambda now=now: now)
-        progress.on_train_batch_end(batch)
-    progress.on_epoch_end(0, {"loss": 1.0})
-    assert "loss=1.000" in stdout.getvalue()

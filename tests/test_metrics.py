@@ -98,19 +98,19 @@ def test_attributes_are_the_bits_of_a_face_class():
 
 def test_feature_distance_has_a_floor_and_a_ceiling(judge, data):
     (x_train, _), (x_test, _) = data
-    floor = feature_distance(judge, x_test, x_train[:200])
-    one_class = feature_distance(judge, x_test, x_train[data[0][1] == 0][:200])
-    noise = feature_distance(judge, x_test, np.random.default_rng(0).uniform(-1, 1, x_test.shape))
+    floor = feature_distance(judge, x_train[:200], real=x_test)
+    one_class = feature_distance(judge, x_train[data[0][1] == 0][:200], real=x_test)
+    noise = feature_distance(judge, np.random.default_rng(0).uniform(-1, 1, x_test.shape), real=x_test)
     assert floor < one_class / 10 and floor < noise / 10
-    features = judge_features(judge, x_test), judge_features(judge, x_train[:200])
+    features = judge_features(judge, x_train[:200]), judge_features(judge, x_test)
     assert floor == frechet_distance(*features)
     with pytest.warns(UserWarning, match="light ones"):  # a generator that has turned white
-        white = feature_distance(judge, x_test, np.random.default_rng(0).uniform(0.9, 1, x_test.shape))
+        white = feature_distance(judge, np.random.default_rng(0).uniform(0.9, 1, x_test.shape), real=x_test)
     assert white > 10 * floor
     with pytest.raises(ValueError, match="no value below 0"):
-        feature_distance(judge, x_test / 255 * 0.1 + 0.9, x_test)  # real images are never light all over
-    with pytest.raises(ValueError, match="65 images or more a side; given: 200 and 64"):
-        feature_distance(judge, x_test, x_train[:64])
+        feature_distance(judge, x_test, real=x_test / 255 * 0.1 + 0.9)  # real images are never light all over
+    with pytest.raises(ValueError, match="65 images or more a side; given: 64 and 200"):
+        feature_distance(judge, x_train[:64], real=x_test)
 
 
 def test_confident_share_is_the_softmax_of_the_judges_answers():
@@ -135,48 +135,48 @@ def test_class_variety_is_the_distance_of_pairs_beside_that_of_real_ones():
     images = np.concatenate([x[30:42] // 2, np.repeat(x[:1], 9, axis=0), x[42:43], x[43:45]])
     labels = np.repeat([0, 1, 2, 3], [12, 9, 1, 2])  # varied, all alike, a single one, without a real one
     known = [np.sqrt(np.mean(pdist(part[:, 0, 0].astype(float)) ** 2)) for part in (images[:12], real[::3])]
-    varied = class_variety(judge, images, labels, real, real_labels)
+    varied = class_variety(judge, images, labels, real=real, real_labels=real_labels)
     np.testing.assert_allclose(varied, [known[0] / known[1], 0, np.nan, np.nan], rtol=1e-6)
-    again = class_variety(judge, images, labels[:, None], real, real_labels[:, None])
+    again = class_variety(judge, images, labels[:, None], real=real, real_labels=real_labels[:, None])
     np.testing.assert_array_equal(again, varied)
-    alike = class_variety(judge, real, real_labels, np.repeat(x[:1], 30, axis=0), real_labels)
+    alike = class_variety(judge, real, real_labels, real=np.repeat(x[:1], 30, axis=0), real_labels=real_labels)
     assert np.isnan(alike).all()  # how varied beside one picture, nobody can say
     with pytest.raises(ValueError, match="0 to 3"):
-        class_variety(judge, images, labels + 1, real, real_labels)
+        class_variety(judge, images, labels + 1, real=real, real_labels=real_labels)
 
 
 def test_mode_coverage_of_known_histograms(judge, data):
     x, y = data[1]
-    same = mode_coverage(judge, x, y)
+    same = mode_coverage(judge, x, real_labels=y)
     assert (same["classes"], same["of"], same["kl"]) == (4, 4, 0)
     np.testing.assert_array_equal(same["shares"], [0.25] * 4)
 
-    collapsed = mode_coverage(judge, x[y == 2], y)
+    collapsed = mode_coverage(judge, x[y == 2], real_labels=y)
     assert collapsed["classes"] == 1 and collapsed["kl"] == pytest.approx(np.log(4))
 
     x_first, x_second = x[y == 0], x[y == 1]
-    halves = mode_coverage(judge, np.concatenate([x_first[:30], x_second[:10]]), y)
+    halves = mode_coverage(judge, np.concatenate([x_first[:30], x_second[:10]]), real_labels=y)
     assert halves["classes"] == 2 and halves["kl"] == pytest.approx(0.75 * np.log(3))
 
-    stray = mode_coverage(judge, np.concatenate([x_first, x_second[:1]]), y)  # 1 of 51 is below 0.25 / 10
+    stray = mode_coverage(judge, np.concatenate([x_first, x_second[:1]]), real_labels=y)  # 1 of 51 is below 0.25 / 10
     assert stray["classes"] == 1
 
-    assert mode_coverage(judge, x, y[y < 3])["kl"] == np.inf
-    assert mode_coverage(judge, x, y[y < 3])["of"] == 3
-    assert mode_coverage(judge, x, y[y < 3])["classes"] == 3  # the fourth is none to be covered
-    assert mode_coverage(judge, x, y[:, None])["classes"] == 4
+    assert mode_coverage(judge, x, real_labels=y[y < 3])["kl"] == np.inf
+    assert mode_coverage(judge, x, real_labels=y[y < 3])["of"] == 3
+    assert mode_coverage(judge, x, real_labels=y[y < 3])["classes"] == 3  # the fourth is none to be covered
+    assert mode_coverage(judge, x, real_labels=y[:, None])["classes"] == 4
 
     sparse = np.concatenate([x_first, x_second[:2]])  # 2 of 52 is 0.15 of the real share, 3 are 0.23
-    assert mode_coverage(judge, sparse, y)["classes"] == 2
+    assert mode_coverage(judge, sparse, real_labels=y)["classes"] == 2
 
 
 def test_precision_and_recall_of_known_sets():
     rng = np.random.default_rng(0)
     left, right = rng.normal(size=(200, 5)), rng.normal(size=(200, 5)) + 100
     both, narrow = np.concatenate([left, right]), rng.normal(size=(200, 5))
-    assert precision_recall(left, right) == (0, 0)
-    assert precision_recall(both, both) == (1, 1)
-    precision, recall = precision_recall(both, narrow)  # half of the modes
+    assert precision_recall(left, real=right) == (0, 0)
+    assert precision_recall(both, real=both) == (1, 1)
+    precision, recall = precision_recall(narrow, real=both)  # half of the modes
     assert precision > 0.8 and 0.4 < recall <= 0.5
 
     real, fake = rng.normal(size=(60, 3)), rng.normal(size=(50, 3)) * 1.5
@@ -186,16 +186,16 @@ def test_precision_and_recall_of_known_sets():
         radii = np.sort(within, axis=1)[:, 3]  # column 0 is the sample itself
         return np.mean((np.linalg.norm(samples[:, None] - reference, axis=-1) <= radii).any(axis=1))
 
-    assert precision_recall(real, fake) == pytest.approx((share(fake, real), share(real, fake)))
-    with pytest.raises(ValueError, match="more than 3 samples a side: 60, 3"):
-        precision_recall(real, fake[:3])
+    assert precision_recall(fake, real=real) == pytest.approx((share(fake, real), share(real, fake)))
+    with pytest.raises(ValueError, match="more than 3 samples a side: 3, 60"):
+        precision_recall(fake[:3], real=real)
     for wrong in (np.zeros((60, 2, 2, 1)), fake[:, :2], fake * np.nan, fake[:, 0]):
         for sides in ((real, wrong), (wrong, real)):
             with pytest.raises(ValueError, match=r"finite features \(n, dims\), as judge_features"):
-                precision_recall(*sides)
+                precision_recall(sides[1], real=sides[0])
     for k in (0, 1.5, -1):
         with pytest.raises(ValueError, match=r"k is .*; it must be a whole number"):
-            precision_recall(real, fake, k)
+            precision_recall(fake, real=real, k=k)
 
 
 # Pixels
@@ -227,17 +227,17 @@ def test_memorisation_ratio():
         return np.array(grey, np.uint8).reshape(-1, 1, 1, 1) * np.ones((1, 3, 3, 1), np.uint8)
 
     train, held_out = at(0, 100, 200), at(10, 90, 210)
-    assert memorisation_ratio(at(0, 200, 100, 100), train, held_out) == pytest.approx(0, abs=1e-4)
-    assert memorisation_ratio(at(110, 190), train, held_out) == pytest.approx(1, rel=1e-4)
-    assert memorisation_ratio(at(150, 50, 105), train, held_out) == pytest.approx(5, rel=1e-4)
+    assert memorisation_ratio(at(0, 200, 100, 100), train=train, held_out=held_out) == pytest.approx(0, abs=1e-4)
+    assert memorisation_ratio(at(110, 190), train=train, held_out=held_out) == pytest.approx(1, rel=1e-4)
+    assert memorisation_ratio(at(150, 50, 105), train=train, held_out=held_out) == pytest.approx(5, rel=1e-4)
     with pytest.raises(ValueError, match="Most held-out images are also training images"):
-        memorisation_ratio(held_out, train, train)
+        memorisation_ratio(held_out, train=train, held_out=train)
     white = np.full((4, 3, 3, 1), 0.999)
     with pytest.warns(UserWarning, match="light ones"):
-        assert memorisation_ratio(white, train, held_out) == pytest.approx(5.5, rel=1e-3)
+        assert memorisation_ratio(white, train=train, held_out=held_out) == pytest.approx(5.5, rel=1e-3)
     for real in ((train / 255 * 0.1 + 0.9, held_out), (train, held_out / 255 * 0.1 + 0.9)):
         with pytest.raises(ValueError, match="no value below 0"):
-            memorisation_ratio(white, *real)
+            memorisation_ratio(white, train=real[0], held_out=real[1])
 
 
 # Mistakes
@@ -302,10 +302,10 @@ def test_something_else_for_a_judge(data):
             lambda judge: judge_features(judge, x),
             lambda judge: label_accuracy(judge, x, y),
             lambda judge: attribute_accuracy(judge, x, y),
-            lambda judge: feature_distance(judge, x, x),
-            lambda judge: mode_coverage(judge, x, y),
+            lambda judge: feature_distance(judge, x, real=x),
+            lambda judge: mode_coverage(judge, x, real_labels=y),
             lambda judge: confident_share(judge, x),
-            lambda judge: class_variety(judge, x, y, x, y),
+            lambda judge: class_variety(judge, x, y, real=x, real_labels=y),
         ):
             with pytest.raises(ValueError, match="judge must be a Judge, as load_judge and train_judge return it"):
                 score(wrong)
@@ -316,7 +316,7 @@ def test_a_generator_in_the_place_of_its_images(judge, data):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(144)])
     for sides in ((x, model), (model, x)):
         with pytest.raises(ValueError, match=r"g_model\.predict\(points\)"):
-            feature_distance(judge, *sides)
+            feature_distance(judge, sides[1], real=sides[0])
 
 
 def test_a_probability_that_is_none(judge, data):
@@ -333,8 +333,23 @@ def test_scores_of_tensors_are_those_of_their_pixels(judge, data, dtype):
     images = keras.ops.cast(x / 127.5 - 1, dtype)
     assert label_accuracy(judge, images, y) == label_accuracy(judge, x, y)
     np.testing.assert_array_equal(judge_features(judge, images), judge_features(judge, x))
-    assert feature_distance(judge, x, images) == feature_distance(judge, x, x)
+    assert feature_distance(judge, images, real=x) == feature_distance(judge, x, real=x)
     assert nearest_neighbours(images[:3], x)[0].tolist() == [[0], [1], [2]]
     features = keras.ops.convert_to_tensor(judge_features(judge, x))
-    assert precision_recall(features, features) == (1, 1)
+    assert precision_recall(features, real=features) == (1, 1)
     assert frechet_distance(features, features) == pytest.approx(0, abs=1e-3)
+
+
+def test_what_is_real_is_never_taken_by_its_place(judge, data):
+    """Swapped sides give another score without a word; earlier versions had the real images first."""
+    (x, y), (real, real_labels) = data
+    features = judge_features(judge, x), judge_features(judge, real)
+    for swapped in (
+        lambda: feature_distance(judge, real, x),
+        lambda: precision_recall(*features),
+        lambda: mode_coverage(judge, x, real_labels),
+        lambda: class_variety(judge, x, y, real, real_labels),
+        lambda: memorisation_ratio(x, real, real),
+    ):
+        with pytest.raises(TypeError, match="positional"):
+            swapped()

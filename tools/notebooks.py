@@ -45,7 +45,29 @@ CHATTER = re.compile(r"WARNING:tensorflow:.*\n?")  # TensorFlow's log, which IPy
 # Notebooks whose code has changed since they were published: their outputs are still those of the code before. README
 # says so, and a test holds list and stamps together. A full run of all takes hours, so a change that is meant to leave
 # the results as they are may come first and the outputs later.
-WAITING = ["02_vae", "03_dcgan_cifar10", "06_cyclegan", "08_one_line_of_loss"]
+WAITING = [
+    "02_vae",
+    "03_dcgan_cifar10",
+    "04_conditional_gan",
+    "05_latent_space",
+    "06_cyclegan",
+    "07_why_gans_fail",
+    "08_one_line_of_loss",
+    "09_infogan",
+]
+# Notebooks from before there were lessons and labs. Until its third edition lands, each is exempt from the rules of
+# its kind: how much code and prose, how long a line, the program. The list only shrinks.
+SECOND_EDITIONS = [
+    "01_autoencoders",
+    "02_vae",
+    "03_dcgan_cifar10",
+    "04_conditional_gan",
+    "05_latent_space",
+    "06_cyclegan",
+    "07_why_gans_fail",
+    "08_one_line_of_loss",
+    "09_infogan",
+]
 PICTURES = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif"}
 
 
@@ -81,6 +103,12 @@ def code_hash(notebook):
     """Of all code but the cell that installs keras_gen, which tools/colab.py writes and takes out."""
     cells = [cell for cell in code_cells(notebook) if "colab" not in cell.metadata.get("tags", [])]
     return hashlib.sha256(repr([tree(parse(cell)) for cell in cells]).encode()).hexdigest()[:16]
+
+
+def count_nodes(notebook):
+    """How much code there is: statements, expressions, arguments and keywords, which packing does not lower."""
+    kinds = ast.stmt | ast.expr | ast.arg | ast.keyword
+    return sum(isinstance(node, kinds) for cell in code_cells(notebook) for node in ast.walk(parse(cell)))
 
 
 # ---- running ----

@@ -3,7 +3,6 @@
 An archive is read where it lies and never unpacked. Images stay uint8 until a batch needs them.
 """
 
-import difflib
 import io
 import os
 import re
@@ -13,9 +12,9 @@ from pathlib import Path, PurePath, PurePosixPath
 import keras
 import numpy as np
 
+from ..files import DataUnavailable, did_you_mean, local_folders
 from .folder import Notes, Unsuitable, images_among, is_clutter, is_image, read_square, walk, way_to_read
 from .fruits import draw_fruits, sample_fruit_attributes
-from .sets import DataUnavailable, local_folders
 
 _NAMES = ("fruits", "horse2zebra")
 _URL = "https://efrosgans.eecs.berkeley.edu/cyclegan/datasets/horse2zebra.zip"  # 117 MB
@@ -63,12 +62,10 @@ def load_domains(name, size=None):
     path = Path(os.path.expanduser(name))  # as Path's own, which raises where there is no home folder
     if path.exists():
         return _read(path, size)
-    nearest = difflib.get_close_matches(str(name).lower(), _NAMES, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     names = ", ".join(map(repr, _NAMES))
     raise ValueError(
-        f"There are no domains {str(name)!r}, and no such folder or zip.{hint} The names are {names}. "
-        f"Looked for: {os.path.abspath(path)!r}."
+        f"There are no domains {str(name)!r}, and no such folder or zip.{did_you_mean(name, _NAMES)} "
+        f"The names are {names}. Looked for: {os.path.abspath(path)!r}."
     )
 
 

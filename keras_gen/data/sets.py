@@ -1,19 +1,18 @@
-"""The labelled data sets, always uint8 (n, height, width, channels) with int64 labels (n,), and where files lie.
+"""The labelled data sets, always uint8 (n, height, width, channels) with int64 labels (n,).
 
 Real: mnist, fashion_mnist, cifar10. Embedded, no download: digits, faces. data/README.md has a card for each.
 """
 
-import difflib
 import gzip
 import os
 import zlib
 from functools import lru_cache
-from pathlib import Path
 
 import keras
 import numpy as np
 from PIL import Image
 
+from ..files import DataUnavailable, did_you_mean, keras_home, local_folders, read_npz
 from ..images import to_tanh
 
 # name: (image shape, the embedded set that may stand in, how many images to train and to test)
@@ -23,13 +22,6 @@ _REAL = {
     "cifar10": ((32, 32, 3), "faces", (50_000, 10_000)),
 }
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
-# The repository that this file lies in; None where the package is installed, beside which site-packages has no project.
-_ROOT = Path(__file__).resolve().parents[2]
-CHECKOUT = _ROOT if (_ROOT / "pyproject.toml").is_file() else None
-
-
-class DataUnavailable(OSError):
-    """A real data set is neither on this machine nor can it be downloaded; the message says what to do."""
 
 
 def load_dataset(name):
@@ -51,18 +43,16 @@ def load_dataset(name):
     """
     names = (*_REAL, "digits", "faces")
     if name not in names:
-        nearest = difflib.get_close_matches(str(name).lower(), names, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
-            f"There is no data set {name!r}.{hint} The names are {', '.join(names)}. Your own images: "
-            "load_image_folder(path, size)."
+            f"There is no data set {name!r}.{did_you_mean(name, names)} The names are {', '.join(names)}. "
+            "Your own images: load_image_folder(path, size)."
         )
     if name == "digits":
         return _digits()
     if name == "faces":
         return tuple((x.copy(), y.copy()) for x, y in _faces())  # what the caller changes does not reach the cache
     path = _find_local(f"{name}.npz")
-    return _read_npz(name, path) if path else _through_keras(name)
+    return _read(name, path) if path else _through_keras(name)
 
 
 def load_real_samples(name="cifar10", split="train"):
@@ -84,49 +74,21 @@ def load_real_samples(name="cifar10", split="train"):
     return to_tanh(load_dataset(name)[split == "test"][0])
 
 
-def keras_home():
-    """Find Keras's own folder: the Path $KERAS_HOME, or ~/.keras, or /tmp/.keras where nobody may write into ~."""
-    home = os.path.expanduser("~")  # as Path's own, which raises where there is no home folder
-    base = home if os.access(home, os.W_OK) else "/tmp"
-    return Path(os.path.expanduser(os.environ.get("KERAS_HOME") or f"{base}/.keras"))
-
-
-def local_folders():
-    """List the folders where files of data sets may lie, in the order in which they count.
-
-    Returns:
-        Paths: $KERAS_GEN_DATA where it is set, data/ of the checkout where there is one, Keras's cache, which need not
-        exist.
-
-    Raises:
-        DataUnavailable: $KERAS_GEN_DATA is not a folder.
-    """
-    folders = [CHECKOUT / "data"] if CHECKOUT else []
-    if given := os.environ.get("KERAS_GEN_DATA"):
-        folders.insert(0, Path(os.path.expanduser(given)))
-        if not folders[0].is_dir():
-            raise DataUnavailable(f"KERAS_GEN_DATA is {given!r}, which is not a folder; correct it or unset it.")
-    return [*folders, keras_home() / "datasets"]
-
-
 def _find_local(*names):
     """The first file or folder with one of these names in the local folders, or None."""
     places = (folder / name for folder in local_folders() for name in names)
     return next((place for place in places if os.path.lexists(place)), None)  # a link that leads nowhere is named too
 
 
-def _read_npz(name, path):
+def _read(name, path):
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with read_npz(path, "Delete or replace it.") as arrays:
             if missing := set(_KEYS) - set(arrays):
                 raise ValueError(f"no {', '.join(sorted(missing))} in it, only {', '.join(arrays) or 'nothing'}")
-            arrays = {key: arrays[key] for key in _KEYS}
-    except (IsADirectoryError, FileNotFoundError, PermissionError) as error:
+    except OSError as error:
         raise ValueError(
             f"{path} should be the data set's file, and cannot be opened ({error}). Put it right or take it away."
         ) from error
-    except Exception as error:  # damaged bytes make NumPy, zipfile and zlib raise a dozen kinds
-        raise ValueError(f"{path} is damaged or not a data set ({error}). Delete or replace it.") from error
     (x_train, _), (x_test, _) = splits = _checked(name, arrays, path)
     whole = _REAL[name][2]
     if (len(x_train), len(x_test)) != whole:

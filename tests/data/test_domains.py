@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_gen.data import DataUnavailable, domains, draw_fruits, load_domains, sample_fruit_attributes, sets
+from keras_gen import DataUnavailable, files
+from keras_gen.data import domains, draw_fruits, load_domains, sample_fruit_attributes
 
 FOLDERS = ("trainA", "trainB", "testA", "testB")
 
@@ -20,7 +21,7 @@ def no_network(monkeypatch, tmp_path):
     """No local data but what a test writes, and no download."""
     for name in ("checkout/data", "keras/datasets"):
         (tmp_path / name).mkdir(parents=True)
-    monkeypatch.setattr(sets, "CHECKOUT", tmp_path / "checkout")
+    monkeypatch.setattr(files, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
     def fail(*args, **kwargs):

@@ -1,10 +1,7 @@
 """Data sets: shapes and ranges, the look-up order, and what a student reads when something is missing or broken."""
 
 import gzip
-import importlib.util
-import shutil
 import tracemalloc
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,7 +9,8 @@ import pytest
 from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 
-from keras_gen.data import DataUnavailable, faces, load_dataset, load_real_samples, sets
+from keras_gen import DataUnavailable, files
+from keras_gen.data import faces, load_dataset, load_real_samples, sets
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +18,7 @@ def no_network(monkeypatch, tmp_path):
     """No local data but what a test writes, and no download."""
     for name in ("checkout/data", "keras/datasets"):
         (tmp_path / name).mkdir(parents=True)
-    monkeypatch.setattr(sets, "CHECKOUT", tmp_path / "checkout")
+    monkeypatch.setattr(files, "CHECKOUT", tmp_path / "checkout")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
 
     def fail():
@@ -118,49 +116,6 @@ def test_one_copy_in_memory(tmp_path):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1.3 * x.nbytes
-
-
-def test_the_checkout_is_where_pyproject_lies(tmp_path):
-    root = Path(__file__).resolve().parents[2]
-    assert (root / "pyproject.toml").is_file()
-
-    def checkout_of(folder):
-        """CHECKOUT of a sets.py at its place below `folder`."""
-        (place := folder / "keras_gen/data").mkdir(parents=True, exist_ok=True)
-        path = shutil.copy(sets.__file__, place)
-        spec = importlib.util.spec_from_file_location("keras_gen.data.elsewhere", path)
-        spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
-        return module.CHECKOUT
-
-    assert checkout_of(tmp_path / "site-packages") is None  # installed
-    (tmp_path / "clone").mkdir()
-    (tmp_path / "clone/pyproject.toml").touch()
-    assert checkout_of(tmp_path / "clone") == tmp_path / "clone"
-
-
-def test_local_folders(tmp_path, monkeypatch):
-    cache = tmp_path / "keras/datasets"
-    assert sets.local_folders() == [tmp_path / "checkout/data", cache]
-    monkeypatch.setattr(sets, "CHECKOUT", None)
-    assert sets.local_folders() == [cache]
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))  # the home folder on Windows
-    (tmp_path / "mine").mkdir()
-    monkeypatch.setenv("KERAS_GEN_DATA", "~/mine")
-    assert sets.local_folders() == [tmp_path / "mine", cache]
-
-
-def test_keras_home_is_the_one_of_keras(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    assert sets.keras_home() == tmp_path / "keras"
-    monkeypatch.setenv("KERAS_HOME", "~/other")
-    assert sets.keras_home() == tmp_path / "other"
-    monkeypatch.delenv("KERAS_HOME")
-    assert sets.keras_home() == tmp_path / ".keras"
-    for home in ("/proc/1", "~"):  # nobody may write there; a user without a home folder
-        monkeypatch.setattr(sets.os.path, "expanduser", lambda path, home=home: path.replace("~", home))
-        assert sets.keras_home() == Path("/tmp/.keras")
 
 
 # ---- embedded sets
