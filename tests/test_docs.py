@@ -23,8 +23,8 @@ def rows():
 @cache
 def sections(notebook):
     """Of each cell, by its id: the headings in it, and the last one before it."""
-    found, section = {}, []
-    for cell in json.loads((ROOT / "notebooks" / notebook).read_text(encoding="utf-8"))["cells"]:
+    found, section, path = {}, [], ROOT / "notebooks" / notebook
+    for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
         text = "".join(cell["source"]) if cell["cell_type"] == "markdown" else ""
         own = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
         found[cell["id"]] = section + own
@@ -34,8 +34,8 @@ def sections(notebook):
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
 def test_every_link_leads_to_a_file(page):
-    links = [to for _, to in LINK.findall(page.read_text(encoding="utf-8")) if not to.startswith("https://")]
-    assert [to for to in links if not (DOCS / to).exists()] == []
+    links = LINK.findall(page.read_text(encoding="utf-8"))
+    assert [to for _, to in links if not to.startswith("https://") and not (DOCS / to).exists()] == []
 
 
 def test_every_cell_stands_where_the_row_says():
@@ -49,9 +49,8 @@ def test_every_cell_stands_where_the_row_says():
 
 
 def test_every_notebook_is_named():
-    assert {path.name for path in (ROOT / "notebooks").glob("*.ipynb")} == {
-        found[2] for row in rows() for found in CELLS.findall(row)
-    }
+    named = {found[2] for row in rows() for found in CELLS.findall(row)}
+    assert named == {path.name for path in (ROOT / "notebooks").glob("*.ipynb")}
 
 
 def test_every_section_of_the_errata_exists():
