@@ -25,7 +25,7 @@ UV = (0, 5)  # an older one in PATH makes way for a new one
 # They would bring other modules, or other settings of Python, into the environment.
 FOREIGN = ["PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "PYTHONSTARTUP", "PYTHONOPTIMIZE"]
 
-SIZE = "about 1 GB to download, 3.3 GB on disk, 1 to 10 minutes"
+SIZE = "about 1 GB to download, 2.8 GB on disk, 1 to 10 minutes"
 HELP = f"""\
 keras_gen: generative models with Keras 3.   python run.py TASK
 
@@ -67,24 +67,27 @@ TASKS = {
     "links": ["tools/notebooks.py", "links"],
     "readme": ["tools/notebooks.py", "readme"],
 }
+DEVELOPERS_TASKS = {"test", "docs"}
 
 SETUPTOOLS = "setuptools>=77"
 ITSELF = ["-e", ".", "--no-deps", "--no-build-isolation"]  # built by the setuptools that stands before it
 
-LOCKED = [["-r", "requirements.lock"], ITSELF]
+PINNED = ["-c", "requirements.lock"]  # of what is installed, the lock's versions
+LOCKED = [[*PINNED, "-r", "pyproject.toml", "--extra", "notebooks", SETUPTOOLS], ITSELF]
+DEVELOPER = [["-r", "requirements.lock"], ITSELF]  # what is needed for the tests and the site too
+EXTRAS_OF_FLOOR = ["-r", "pyproject.toml", "--extra", "tensorflow", "--extra", "test"]
 FLOOR = [  # wheels only: a floor without a wheel for this Python gives way to the first version that has one
-    ["--resolution", "lowest-direct", "--only-binary", ":all:", "-r", "pyproject.toml", "--extra", "test", SETUPTOOLS],
+    ["--resolution", "lowest-direct", "--only-binary", ":all:", *EXTRAS_OF_FLOOR, SETUPTOOLS],
     ITSELF,
 ]
 LATEST = [["-r", "pyproject.toml", "--extra", "notebooks", "--extra", "test", "--extra", "jax", SETUPTOOLS], ITSELF]
-ANY_BACKEND = ["keras", "numpy", "scipy", "matplotlib", "scikit-learn", "pillow"]  # all but TensorFlow
 RUNNER = ["pytest", "nbclient", "ipykernel", "ipywidgets", "opencv-python-headless", SETUPTOOLS]
-JAX = [["-c", "requirements.lock", *ANY_BACKEND, *RUNNER, "jax"], ITSELF]
-TORCH = [["-c", "requirements.lock", *ANY_BACKEND, *RUNNER], ["torch==2.13.0"], ITSELF]
+JAX = [[*PINNED, "-r", "pyproject.toml", "--extra", "jax", *RUNNER], ITSELF]
+TORCH = [[*PINNED, "-r", "pyproject.toml", *RUNNER], ["torch==2.13.0"], ITSELF]
 COLAB_PINS = ["keras==3.13.2", "tensorflow==2.20.0", "numpy==2.1.3", "matplotlib==3.10.0", "ipywidgets==7.7.1"]
 NOTEBOOK_TOOLS = ["-r", "pyproject.toml", "--extra", "notebooks", "--extra", "test", "pip", SETUPTOOLS]
 COLAB = [[*COLAB_PINS, *NOTEBOOK_TOOLS]]  # without keras_gen, which each notebook of `run.py colab` brings along
-BROWSER = [*LOCKED, ["-r", "pyproject.toml", "--extra", "browser"]]
+BROWSER = [*DEVELOPER, ["-r", "pyproject.toml", "--extra", "browser"]]
 
 UNITS = [*PYTEST, "--disable-warnings", *(f"--ignore=tests/test_{name}.py" for name in TOOL_TESTS)]
 EVERY_BACKEND = [*UNITS, "-m", "every_backend"]
@@ -97,7 +100,7 @@ OTHER_TESTS = {  # the environment and what is installed into it, the command, t
     "--torch": (".venv-torch", TORCH, EVERY_BACKEND, ON_TORCH),
     "--jax-notebooks": (".venv-jax", JAX, QUICK, ON_JAX),
     "--torch-notebooks": (".venv-torch", TORCH, QUICK, ON_TORCH),
-    "--xla": (".venv", LOCKED, [*PYTEST, "-m", "every_backend or as_on_gpu"], {"KERAS_GEN_XLA": "1"}),
+    "--xla": (".venv", DEVELOPER, [*PYTEST, "-m", "every_backend or as_on_gpu"], {"KERAS_GEN_XLA": "1"}),
     "--colab": (".venv-colab", COLAB, [*PYTEST, "tests/on_colab.py"], {}),
     "--browser": (".venv-browser", BROWSER, [*PYTEST, "tests/browser.py"], {}),
 }
@@ -245,8 +248,11 @@ def ready(name, installs):
     python = folder / ("Scripts/python.exe" if ON_WINDOWS else "bin/python")
     stamp = folder / "keras_gen.stamp"
 
+    # A student's task runs with a developer's packages too.
+    enough = [fingerprint(folder, more) for more in ([installs, DEVELOPER] if installs is LOCKED else [installs])]
+
     def finished():
-        return python.exists() and stamp.is_file() and stamp.read_text() == fingerprint(folder, installs)
+        return python.exists() and stamp.is_file() and stamp.read_text() in enough
 
     if finished():
         return python
@@ -288,7 +294,8 @@ def main(arguments):
 
     for name in FOREIGN:
         os.environ.pop(name, None)
-    environment, installs, command, variables = ".venv", LOCKED, TASKS[task], {}
+    installs = DEVELOPER if task in DEVELOPERS_TASKS else LOCKED
+    environment, command, variables = ".venv", TASKS[task], {}
     if task == "test" and rest and rest[0] in OTHER_TESTS:
         environment, installs, command, variables = OTHER_TESTS[rest.pop(0)]
     if installs is LATEST:  # what is newest changes from day to day: it is made anew each time

@@ -60,4 +60,5 @@ from .pretrained import load_pretrained
 from .runs import SaveRun
 from .vae import VAE, Couplings, Sampling, binarize, define_vae, elbo, iwae_bound, reconstruction_loss
 
+__version__ = "0.1.0"
 __all__ = sorted(name for name, value in vars().items() if name[0] != "_" and not isinstance(value, types.ModuleType))

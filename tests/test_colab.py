@@ -16,12 +16,13 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+import keras_gen
 import notebooks as tool
 from notebooks import code_cells, code_hash, parse
 
 PATHS = sorted(tool.NOTEBOOKS.glob("*.ipynb"))
-HOME = {"version": "1.2.3", "urls": {"Repository": "https://github.com/somebody/course"}}
-NO_HOME = {"version": "1.2.3", "urls": {"Repository": "https://github.com/OWNER/course"}}
+HOME = {"urls": {"Repository": "https://github.com/somebody/course"}}
+NO_HOME = {"urls": {"Repository": "https://github.com/OWNER/course"}}
 
 
 def read(path):
@@ -185,11 +186,13 @@ def test_links_open_and_install_one_commit_and_leave_the_hash(tiny, monkeypatch)
     for _ in range(2):  # the second time changes nothing
         colab.link(tiny)
         notebook = read(tiny)
-        opened = "colab.research.google.com/github/somebody/course/blob/v1.2.3/notebooks/tiny.ipynb)"
+        opened = f"colab.research.google.com/github/somebody/course/blob/v{keras_gen.__version__}/notebooks/tiny.ipynb)"
         assert notebook.cells[0].source.startswith("# Tiny\n\nText.\n\n[![Open in Colab](")
         assert notebook.cells[0].source.endswith(opened) and notebook.cells[0].source.count("Open in Colab") == 1
         install = notebook.cells[1]
-        assert install.source.endswith("https://github.com/somebody/course/archive/refs/tags/v1.2.3.tar.gz")
+        assert install.source.endswith(
+            f"https://github.com/somebody/course/archive/refs/tags/v{keras_gen.__version__}.tar.gz"
+        )
         assert install.metadata["tags"] == ["colab"] and 'if "google.colab" in sys.modules:' in install.source
         assert [cell.source for cell in notebook.cells[2:]] == ["x = 1", "x + 1"]
         assert counts(notebook) == ([1, 2, 3], [3])

@@ -194,11 +194,20 @@ def test_lock_satisfies_every_dependency():
     for name, version, marker in re.findall(r"^([\w.-]+)==([^\s;]+)(?: ; (.*?))? \\$", lock, re.MULTILINE):
         locked.setdefault(canonicalize_name(name), []).append((version, marker))
     extras = PROJECT["optional-dependencies"]
-    wanted = [*PROJECT["dependencies"], *extras["notebooks"], *extras["test"], *extras["docs"], *extras["jax"]]
+    wanted = [*PROJECT["dependencies"]]
+    for extra in ("tensorflow", "notebooks", "test", "docs", "jax"):
+        wanted += extras[extra]
     for requirement in map(Requirement, wanted):
+        if requirement.name == PROJECT["name"]:
+            continue  # an extra that includes another one
         versions = locked.get(canonicalize_name(requirement.name), [])
         assert versions, f"{requirement.name}: make requirements.lock again, its head says how"
         assert all(version in requirement.specifier for version, _ in versions), requirement
+
+
+def test_the_version_is_one():
+    cited = yaml.safe_load(read("CITATION.cff"))
+    assert cited["version"] == keras_gen.__version__ == tool.colab.tag().removeprefix("v")
 
 
 def test_conda_environment():

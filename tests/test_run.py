@@ -95,10 +95,23 @@ def test_torch_comes_by_uv_where_its_build_is_named(machine, monkeypatch):
     assert command.startswith("/usr/bin/uv pip install --python ")
 
 
-def test_other_backends_do_without_tensorflow_and_nothing_else():
+def test_the_module_asks_for_no_backend_and_the_notebooks_for_tensorflow():
     project = tomllib.loads((Path(run.__file__).parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    needed = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
-    assert needed - {"tensorflow"} == set(run.ANY_BACKEND)
+    assert not any(re.match("tensorflow|jax|torch", line) for line in project["dependencies"])
+    assert "keras-gen[tensorflow]" in project["optional-dependencies"]["notebooks"]
+
+
+def test_a_student_installs_less_than_a_developer_and_a_developer_has_all(machine):
+    run.ready(".venv", run.LOCKED)
+    (packages,) = (command for command in machine if "pyproject.toml" in command)
+    assert "-c requirements.lock" in packages and re.findall(r"--extra (\S+)", packages) == ["notebooks"]
+    machine.clear()
+    run.ready(".venv", run.DEVELOPER)
+    assert installed(machine) == [False, True] and not any(" venv " in command for command in machine)
+    machine.clear()
+    run.ready(".venv", run.LOCKED)
+    run.ready(".venv", run.DEVELOPER)
+    assert machine == []
 
 
 def test_named_tool_tests_are_there():

@@ -55,6 +55,12 @@ def project():
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
+def tag():
+    """The tag that the notebooks of this version are published under."""
+    init = (ROOT / "keras_gen" / "__init__.py").read_text(encoding="utf-8")
+    return "v" + re.search(r'^__version__ = "(.+)"$', init, re.MULTILINE)[1]
+
+
 def has_home():
     """Whether pyproject.toml holds the project's public address, and not the placeholder."""
     return "/OWNER/" not in project()["urls"]["Repository"]
@@ -63,7 +69,7 @@ def has_home():
 def badge(name):
     """The line under a notebook's title that opens the notebook of this file name in Colab."""
     repository = project()["urls"]["Repository"].removeprefix("https://github.com/")
-    page = f"github/{repository}/blob/v{project()['version']}/notebooks/{name}"
+    page = f"github/{repository}/blob/{tag()}/notebooks/{name}"
     return (
         f"{BADGE}(https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/{page})"
     )
@@ -71,7 +77,7 @@ def badge(name):
 
 def install_cell():
     """The cell that installs keras_gen on Colab and does nothing anywhere else."""
-    archive = f"{project()['urls']['Repository']}/archive/refs/tags/v{project()['version']}.tar.gz"
+    archive = f"{project()['urls']['Repository']}/archive/refs/tags/{tag()}.tar.gz"
     source = f'import sys\n\nif "google.colab" in sys.modules:\n    %pip install -q --no-deps {archive}'
     return nbformat.v4.new_code_cell(source, id="colab", metadata={"tags": ["colab"]})
 
