@@ -1,4 +1,4 @@
-"""The example for two machines, as two processes on this one. Run as a script, this file is one of those processes."""
+"""The examples; that of two machines as two processes on this one: run as a script, this file is one of those."""
 
 import importlib.util
 import os
@@ -262,6 +262,18 @@ def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["two_machines.py"])
     with pytest.raises(SystemExit, match="set KERAS_BACKEND=jax"):
         EXAMPLE["main"]()
+
+
+@pytest.mark.every_backend
+def test_a_system_of_ones_own_trains_stops_and_goes_on(tmp_path, monkeypatch):
+    example = runpy.run_path(str(ROOT / "examples" / "wasserstein_gan.py"))
+    images = np.random.default_rng(0).uniform(-1, 1, (130, 32, 32, 3)).astype("float32")
+    monkeypatch.setattr(kg, "load_real_samples", lambda name: images)
+    arguments = ["--folder", str(tmp_path / "run")]
+    history = example["main"]([*arguments, "--epochs", "1"])
+    assert history.epoch == [0] and set(history.history) == {"critic_loss", "g_loss"}
+    assert example["main"]([*arguments, "--epochs", "2"]).epoch == [0, 1]
+    assert (tmp_path / "run/epoch-00002.npz").is_file() and (tmp_path / "run/film.gif").is_file()
 
 
 if __name__ == "__main__":

@@ -184,16 +184,43 @@ def test_waiting_names_notebooks():
     assert [name for name in tool.WAITING if name not in {path.stem for path in PATHS}] == []
 
 
-def test_line_for_readme_is_filled_in_by_the_results(notebook):
-    line = notebook.metadata["readme"]["result"]
-    assert line.format(**notebook.metadata["keras_gen"]["results"]) != line, "it names no result"
+def test_what_is_said_of_the_results_is_filled_in_by_them(notebook):
+    said, stamp = notebook.metadata["readme"], notebook.metadata["keras_gen"]
+    for line in (said["result"], *(cells[1] for cells in said["results"])):
+        assert line.format(**stamp["results"]) != line, f"it names no result: {line}"
+    assert {len(cells) for cells in said["results"]} == {4}  # measured, here, the reference, its source
 
 
-def test_readme_says_which_notebooks_wait(path, monkeypatch):
-    for waiting in ([], [path.stem]):
+def published(folder, name, title, score):
+    notebook = nbformat.read(write(folder / f"{name}.ipynb", PARAMETERS), as_version=4)
+    notebook.cells[0].source = f"# {title}"
+    notebook.metadata.readme = {
+        "result": "score {score}",
+        "results": [["a score", "{score:.1f}", "7", "Somebody 2020"]],
+    }
+    notebook.metadata.keras_gen = {
+        "data_set": "mnist", "seed": 1, "seconds": 120, "device": "2 CPU cores", "versions": {"keras": "3"},
+        "results": {"score": score},
+    }  # fmt: skip
+    nbformat.write(notebook, folder / f"{name}.ipynb")
+    return folder / f"{name}.ipynb"
+
+
+def test_readme_has_a_line_a_lesson_and_the_results_a_table_a_notebook(tmp_path, monkeypatch):
+    paths = [published(tmp_path, name, *rest) for name, *rest in (("07_a", "First", 6.25), ("07_a_lab", "Lab", 8.0))]
+    for waiting in ([], ["07_a_lab"]):
         monkeypatch.setattr(readme, "WAITING", waiting)
-        assert (readme.NOTE in readme.with_table("<!-- results: -->\n<!-- end of results -->", [path])) == bool(waiting)
-        assert ("†" in readme.row(path)) == bool(waiting)
+        text = f"before\n{readme.BEGIN}old\n{readme.END}after\n"
+        page = readme.with_tables(text, paths)
+        assert page.startswith(f"before\n{readme.BEGIN}\n### II.") and page.endswith(f"{readme.END}after\n")
+        mark = " †" if waiting else ""
+        wanted = f"| [07 First](notebooks/07_a.ipynb), [lab](notebooks/07_a_lab.ipynb){mark} | score 6.25 | 2 min |"
+        assert wanted in page and page.count("notebooks/07_a") == 2 and "old" not in page
+        assert (readme.NOTE in page) == bool(waiting)
+        assert readme.with_tables(page, paths) == page
+    results = readme.results(paths)
+    assert "## [07: First](../notebooks/07_a.ipynb)\n\nmnist, seed 1, 2 minutes on 2 CPU cores; keras 3" in results
+    assert "| a score | 6.2 | 7 | Somebody 2020 |" in results and "## [07, lab: Lab]" in results
 
 
 def test_outputs_are_clean(notebook, path):

@@ -11,7 +11,6 @@ import zipfile
 from pathlib import Path
 from types import ModuleType
 
-import keras
 import nbformat
 import numpy as np
 import pytest
@@ -69,14 +68,15 @@ def old_spellings(tree):
 
 
 def sources():
-    """Name and syntax tree of all code that students read: the module, the notebooks, README."""
-    for path in MODULE:
+    """Name and syntax tree of all code that students read: the module, the examples, the notebooks, docs/."""
+    for path in (*MODULE, *ROOT.glob("examples/*.py"), *ROOT.glob("trainings/*.py")):
         yield path.name, ast.parse(path.read_text(encoding="utf-8"))
     for path in sorted(tool.NOTEBOOKS.glob("*.ipynb")):
         for cell in tool.code_cells(nbformat.read(path, as_version=4)):
             yield f"{path.name}, cell {cell.id}", tool.parse(cell)
-    for block in re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL):
-        yield "README.md", ast.parse(block)
+    for path in (ROOT / "docs").glob("*.md"):
+        for block in re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+            yield path.name, ast.parse(block)
 
 
 BACKENDS = {"tensorflow", "jax", "torch"}
@@ -137,13 +137,18 @@ def test_every_file_has_its_tests():
     assert missing == []
 
 
-def test_reading_order_names_every_file():
-    """README's table of the module is the one reading order; a file that it forgets is read by nobody."""
-    table = re.search(r"^## The module\n.*?(?=^## )", read("README.md"), re.MULTILINE | re.DOTALL)[0]
-    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
-    named = [name for row in rows for name in re.findall(r"`([\w/]+\.py)`", row)]
+def test_readme_and_the_reference_name_every_file():
+    """In README's table of the module, and in docs/api.md; a file that they forget is read by nobody."""
     files = [path.relative_to(ROOT / "keras_gen").as_posix() for path in MODULE if path.name != "__init__.py"]
-    assert sorted(named) == sorted(files)
+    assert [name for name in files if f"`{name}`" not in read("README.md")] == []
+    named = [f".. automodule:: keras_gen.{name.removesuffix('.py').replace('/', '.')}\n" for name in files]
+    assert [name for name in named if name not in read("docs/api.md")] == []
+
+
+def test_readme_is_short_and_begins_with_the_way_in():
+    text = read("README.md")
+    assert len(text.encode()) <= 12_000
+    assert text.index("python run.py demo 01") < 1_200
 
 
 def test_public_names_are_those_of_the_package():
@@ -254,9 +259,10 @@ def test_the_weekly_job_tells_when_it_fails():
     assert tell["needs"] == "weekly" and tell["if"] == "failure()" and "gh issue create" in tell["steps"][0]["run"]
 
 
-def test_readme_table_is_that_of_the_stamps():
+def test_readme_and_results_are_those_of_the_stamps():
     paths = sorted(tool.NOTEBOOKS.glob("*.ipynb"))
-    assert readme.with_table(read("README.md"), paths) == read("README.md"), "run `python run.py readme`"
+    assert readme.with_tables(read("README.md"), paths) == read("README.md"), "run `python run.py readme`"
+    assert readme.results(paths) == read("docs/results.md"), "run `python run.py readme`"
 
 
 def test_readmes_pictures_are_the_last_ones_of_the_tagged_cells(tmp_path, monkeypatch):
@@ -267,28 +273,6 @@ def test_readmes_pictures_are_the_last_ones_of_the_tagged_cells(tmp_path, monkey
     readme.write_pictures(paths)
     for name in [f"{path.stem}.jpg" for path in paths]:
         assert (tmp_path / name).read_bytes() == (committed / name).read_bytes(), "run `python run.py readme`"
-
-
-def test_readmes_own_system_runs(tmp_path, monkeypatch):
-    """On tiny networks and few images: what a reader pastes works, stops, and goes on."""
-    (code,) = re.findall(r"```python\n(.*?)```", read("README.md"), re.DOTALL)
-    monkeypatch.chdir(tmp_path)
-    images = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8)
-    monkeypatch.setattr(keras_gen, "load_real_samples", lambda name: keras_gen.to_tanh(images))
-
-    def run(n_epochs):
-        point, image = keras.Input((100,)), keras.Input((32, 32, 3))
-        pixels = keras.layers.Conv2DTranspose(3, 32, activation="tanh")(keras.layers.Reshape((1, 1, 100))(point))
-        score = keras.layers.Dense(1)(keras.layers.GlobalAveragePooling2D()(image))
-        g_model, critic = keras.Model(point, pixels, name="g"), keras.Model(image, score, name="critic")
-        critic.compile("rmsprop", loss=lambda y, score: (1 - 2 * y) * score)
-        names = {"g_model": g_model, "critic": critic}
-        exec(code.replace("n_epochs=20", f"n_epochs={n_epochs}"), names)
-        return names["history"]
-
-    assert run(1).epoch == [0]
-    history = run(2)
-    assert history.epoch == [0, 1] and set(history.history) == {"critic_loss", "g_loss"}
 
 
 def test_site_builds_without_a_warning_and_asks_no_other_host():

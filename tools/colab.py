@@ -115,7 +115,11 @@ def link(path):
 def link_readme(text):
     """README's text with `git clone` and this project's address before `cd keras_gen`, or without."""
     clone = f"git clone {project()['urls']['Repository']} && " if has_home() else ""
-    return re.sub(r"^(git clone \S+ && )?cd keras_gen$", f"{clone}cd keras_gen", text, flags=re.MULTILINE)
+    lines = text.split("\n")
+    for i, line in enumerate(lines):
+        if line == "cd keras_gen" or (line.startswith("git clone ") and line.endswith(" && cd keras_gen")):
+            lines[i] = f"{clone}cd keras_gen"
+    return "\n".join(lines)
 
 
 # ---- copies that carry the module ----

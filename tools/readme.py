@@ -1,11 +1,12 @@
-"""README's tables of notebooks and its pictures, written from what the published notebooks hold.
+"""README's tables of notebooks, its pictures, and docs/results.md, written from what the published notebooks hold.
 
-What README says of a notebook's results stands in its metadata, `readme.result`: a format string that is filled in with
-the stamp's `results`. `python run.py readme` calls this file; a test holds README and stamps together.
+What is said of a notebook's results stands in its metadata, under `readme`: `result`, a short line for README, and
+`results`, the rows of its table in docs/results.md: what was measured, here, the reference, the reference's source.
+Both are format strings that the stamp's `results` fill in. `python run.py readme` calls this file; a test holds the
+pages and the stamps together.
 """
 
 import base64
-import re
 from pathlib import Path
 
 import nbformat
@@ -17,40 +18,95 @@ from notebooks import WAITING
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "pictures"
-TABLE = re.compile(r"(<!-- results:.*?-->\n).*?(<!-- end of results -->)", re.DOTALL)
+README = ROOT / "README.md"
+RESULTS = ROOT / "docs" / "results.md"
+BEGIN, END = "<!-- notebooks: written by `python run.py readme` -->\n", "<!-- end of notebooks -->\n"
 # By the number of the notebook that a part begins with.
 PARTS = {"01": "I. From autoencoders to CycleGAN", "07": "II. More of GANs"}
-HEAD = "| | notebook | result | full run |\n|---|---|---|---|\n"
+HEAD = "| | notebook | a result of it | full run |\n|---|---|---|---|\n"
 NOTE = "† the code has changed since: to be published again."
+RESULTS_HEAD = """\
+# Results
+
+What the published notebooks measured, beside reference values. Written by `python run.py readme` from the stamps in the
+notebooks; where nothing else is said, a number is of one seed, at the last step of training. CIFAR-10 runs used the
+first 25,000 training and 5,000 test images. † the code has changed since that run.
+
+A *feature distance* is the Fréchet distance between features of real and of generated images, seen by a small
+classifier that comes with the project ([cards](../data/README.md)). It is no FID: it compares runs on one data set,
+between its two marks, real images against other real images and an untrained generator.
+"""
+RESULTS_TABLE = "| measured | here | reference | source |\n|---|---|---|---|\n"
 
 
-def row(path):
-    """The line of one published notebook; it needs a title, a stamp and its `readme.result`."""
+def is_lab(path):
+    return path.stem.endswith("_lab")
+
+
+def title_of(notebook):
+    return notebook.cells[0].source.splitlines()[0].removeprefix("# ")
+
+
+def mark(path):
+    return " †" if path.stem in WAITING else ""
+
+
+def row(path, labs):
+    """README's line of a lesson, with a link to its lab where there is one."""
     notebook = nbformat.read(path, as_version=4)
-    stamp = notebook.metadata.keras_gen
-    title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
-    picture = f"[![{title}](pictures/{path.stem}.jpg)](notebooks/{path.name})"
+    stamp, title = notebook.metadata.keras_gen, title_of(notebook)
+    names = f"[{path.stem[:2]} {title}](notebooks/{path.name}){mark(path)}"
+    for lab in labs:
+        if lab.stem == f"{path.stem}_lab":
+            names += f", [lab](notebooks/{lab.name}){mark(lab)}"
     result = notebook.metadata.readme.result.format(**stamp.results)
-    made = f"{stamp.data_set}, {stamp.seconds / 60:.0f} min on {stamp.device.split(' on ')[1]}"
-    waits = " †" if path.stem in WAITING else ""
-    return f"| {picture} | [{path.stem}](notebooks/{path.name})<br>{title} | {result} | {made}{waits} |"
+    picture = f"![{title}](pictures/{path.stem}.jpg)"
+    return f"| {picture} | {names} | {result} | {stamp.seconds / 60:.0f} min |\n"
 
 
-def with_table(text, paths):
-    """README's text with the tables of these notebooks, one a part."""
-    lines = []
+def tables(paths):
+    """README's tables of these notebooks, one a part."""
+    text, labs = "", [path for path in paths if is_lab(path)]
     for path in paths:
-        if part := PARTS.get(path.stem[:2]):
-            lines += [f"\n### {part}\n\n{HEAD}"]
-        lines += [row(path) + "\n"]
+        if part := PARTS.get(path.stem[:2]) if not is_lab(path) else None:
+            text += f"\n### {part}\n\n{HEAD}"
+        if not is_lab(path):
+            text += row(path, labs)
     note = f"\n{NOTE}\n" if any(path.stem in WAITING for path in paths) else ""
-    return TABLE.sub(lambda match: match[1] + "".join(lines) + note + "\n" + match[2], text)
+    return f"{text}{note}\n"
+
+
+def with_tables(text, paths):
+    """README's text with the tables of these notebooks between its two marks."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return before + begin + tables(paths) + end + after
+
+
+def results(paths):
+    """The page of results: of each notebook its run, and its numbers beside the references."""
+    text = RESULTS_HEAD
+    for path in paths:
+        notebook = nbformat.read(path, as_version=4)
+        stamp = notebook.metadata.keras_gen
+        kind = ", lab" if is_lab(path) else ""
+        text += f"\n## [{path.stem[:2]}{kind}: {title_of(notebook)}](../notebooks/{path.name}){mark(path)}\n\n"
+        versions = ", ".join(f"{name} {version}" for name, version in stamp.versions.items())
+        text += (
+            f"{stamp.data_set}, seed {stamp.seed}, {stamp.seconds / 60:.0f} minutes on {stamp.device}; {versions}\n\n"
+        )
+        text += RESULTS_TABLE
+        for cells in notebook.metadata.readme.results:
+            text += f"| {' | '.join(cells).format(**stamp.results)} |\n"
+    return text
 
 
 def write_pictures(paths):
-    """Each notebook's picture, the last of its cell tagged `picture`, and the row of drawn faces above the title."""
+    """Each lesson's picture, the last of its cell tagged `picture`, and the row of drawn faces above the title."""
     PICTURES.mkdir(exist_ok=True)
     for path in paths:
+        if is_lab(path):
+            continue
         notebook = nbformat.read(path, as_version=4)
         cell = next(cell for cell in notebook.cells if "picture" in cell.metadata.get("tags", []))
         *_, data = (output.data for output in cell.outputs if "image/jpeg" in output.get("data", {}))
@@ -71,5 +127,5 @@ def walks(n, n_frames):
 
 def write(paths):
     write_pictures(paths)
-    readme = ROOT / "README.md"
-    readme.write_text(with_table(readme.read_text(encoding="utf-8"), paths), encoding="utf-8")
+    README.write_text(with_tables(README.read_text(encoding="utf-8"), paths), encoding="utf-8")
+    RESULTS.write_text(results(paths), encoding="utf-8")
