@@ -29,7 +29,7 @@ SIZE = "about 1 GB to download, 2.8 GB on disk, 1 to 10 minutes"
 HELP = f"""\
 keras_gen: generative models with Keras 3.   python run.py TASK
 
-  demo [03 ...]      run every notebook quickly, or those named; pictures go to build/demo/
+  demo [03 ...]      run every notebook quickly, or those named, a lab as 03_lab; pictures go to build/demo/
   lab                open the notebooks in JupyterLab
   colab              write notebooks that bring the module along into build/colab/: upload one to Colab or Kaggle
   test [...]         run the tests and every notebook; arguments go to pytest: test -k gan

@@ -75,8 +75,7 @@ def test_size(notebook, path):
     assert {name: length for name, length in lengths.items() if length > 45} == {}
     if path.stem in tool.SECOND_EDITIONS:
         return
-    is_lab = path.stem.endswith("_lab")
-    assert tool.count_nodes(notebook) <= (3_000 if is_lab else 2_400)
+    assert tool.count_nodes(notebook) <= (3_000 if tool.is_lab(path) else 2_400)
     prose = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     assert len(prose.split()) <= 2_500
     assert [line for cell in code_cells(notebook) for line in cell.source.splitlines() if len(line) > 88] == []
@@ -84,7 +83,7 @@ def test_size(notebook, path):
 
 def test_a_lesson_has_a_program_and_soon_a_picture(notebook, path):
     """The program is run by test_programs.py. `first-picture`: the first that a trained model draws."""
-    if path.stem in tool.SECOND_EDITIONS or path.stem.endswith("_lab"):
+    if path.stem in tool.SECOND_EDITIONS or tool.is_lab(path):
         return
     assert [cell.id for cell in notebook.cells if "program" in tags(cell)]
     (place,) = (place for place, cell in enumerate(notebook.cells) if "first-picture" in tags(cell))
@@ -94,7 +93,7 @@ def test_a_lesson_has_a_program_and_soon_a_picture(notebook, path):
 
 
 def test_a_lab_belongs_to_a_lesson(path):
-    if path.stem.endswith("_lab"):
+    if tool.is_lab(path):
         assert path.with_name(path.name.replace("_lab.ipynb", ".ipynb")) in PATHS
 
 
@@ -513,13 +512,17 @@ def test_demo_shows_on_a_terminal_where_it_is(tmp_path, monkeypatch, capsys):
 
 
 def test_demo_runs_the_notebooks_that_are_named():
-    notebooks = [Path(f"notebooks/{name}.ipynb") for name in ("01_autoencoders", "03_dcgan", "04_conditional")]
+    names = ("01_autoencoders", "03_dcgan", "03_dcgan_lab", "04_conditional")
+    first, third, lab, fourth = notebooks = [Path(f"notebooks/{name}.ipynb") for name in names]
     assert tool.chosen([], notebooks) == notebooks
-    assert tool.chosen(["04", "01_autoencoders"], notebooks) == [notebooks[0], notebooks[2]]
-    assert tool.chosen(["3"], notebooks) == tool.chosen(["003"], notebooks) == [notebooks[1]]
-    assert tool.chosen(["/elsewhere/notebooks/03_dcgan.ipynb"], notebooks) == [notebooks[1]]
-    with pytest.raises(SystemExit, match="no notebook 07; there are: 01_autoencoders, 03_dcgan"):
-        tool.chosen(["03", "7"], notebooks)
+    assert tool.chosen(["04", "01_autoencoders"], notebooks) == [first, fourth]
+    assert tool.chosen(["3"], notebooks) == tool.chosen(["003"], notebooks) == [third]
+    assert tool.chosen(["03_lab"], notebooks) == tool.chosen(["3_lab"], notebooks) == [lab]
+    assert tool.chosen(["03_dc"], notebooks) == [third, lab]
+    assert tool.chosen(["/elsewhere/notebooks/04_conditional.ipynb"], notebooks) == [fourth]
+    for wrong in (["03", "7"], ["04_lab"]):
+        with pytest.raises(SystemExit, match=f"no notebook {wrong[-1]}; there are: 01_autoencoders, 03_dcgan"):
+            tool.chosen(wrong, notebooks)
 
 
 def test_hash_follows_the_code_and_nothing_else(tmp_path):

@@ -75,6 +75,10 @@ class NotebookFailed(Exception):
     """A cell raised, or its kernel died. The message holds the cell and the error."""
 
 
+def is_lab(path):
+    return path.stem.endswith("_lab")
+
+
 def first_line(cell):
     return next((line for line in cell.source.splitlines() if line.strip()), "")
 
@@ -396,20 +400,31 @@ def demo(notebooks, folder):
 
 
 def chosen(names, notebooks):
-    """The notebooks that these names mean: "3", "03", "03_dcgan_cifar10" or a path; all where there is none."""
-    beginnings = [Path(name).name.removesuffix(".ipynb") for name in names] or [""]
-    beginnings = [f"{int(start):02}" if start.isdecimal() else start for start in beginnings]
-    if unknown := [start for start in beginnings if not any(path.stem.startswith(start) for path in notebooks)]:
-        there = ", ".join(path.stem for path in notebooks)
-        sys.exit(f"There is no notebook {', '.join(unknown)}; there are: {there}.")
-    return [path for path in notebooks if path.stem.startswith(tuple(beginnings))]
+    """The notebooks that these names mean; all where there is none.
+
+    "3" and "03" are the lesson, "03_lab" is its lab; "03_dcgan" and a path are as much as they say.
+    """
+    found = []
+    for name in names:
+        word = Path(name).name.removesuffix(".ipynb")
+        number, _, rest = word.partition("_")
+        start = f"{int(number):02}" if number.isdecimal() else number
+        if rest in ("", "lab"):
+            means = [path for path in notebooks if path.stem.startswith(start) and is_lab(path) == bool(rest)]
+        else:
+            means = [path for path in notebooks if path.stem.startswith(f"{start}_{rest}")]
+        if not means:
+            there = ", ".join(path.stem for path in notebooks)
+            sys.exit(f"There is no notebook {name}; there are: {there}.")
+        found += means
+    return [path for path in notebooks if path in found or not names]
 
 
 def main(arguments):
     parser = argparse.ArgumentParser(description="Run, publish and link the notebooks.")
     tasks = parser.add_subparsers(dest="task", required=True)
     showing = tasks.add_parser("demo", help="run notebooks quickly")
-    showing.add_argument("notebook", nargs="*", help="such as 03; all where none is named")
+    showing.add_argument("notebook", nargs="*", help="such as 03, or 03_lab; all where none is named")
     tasks.add_parser("links", help="write the public address into the notebooks and README")
     tasks.add_parser("readme", help="write README's table and pictures from the published notebooks")
     publishing = tasks.add_parser("publish", help="run notebooks in full and store their outputs")

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from keras_gen import draw_faces, load_pretrained, sample_face_attributes, save_gif, tile_images, to_uint8
-from notebooks import WAITING
+from notebooks import WAITING, is_lab
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "pictures"
@@ -37,10 +37,6 @@ classifier that comes with the project ([cards](../data/README.md)). It is no FI
 between its two marks, real images against other real images and an untrained generator.
 """
 RESULTS_TABLE = "| measured | here | reference | source |\n|---|---|---|---|\n"
-
-
-def is_lab(path):
-    return path.stem.endswith("_lab")
 
 
 def title_of(notebook):
