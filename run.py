@@ -65,7 +65,7 @@ TASKS = {
     "student": ["tools/student.py"],
     "docs": ["tools/docs.py"],
     "links": ["tools/notebooks.py", "links"],
-    "readme": ["tools/notebooks.py", "readme"],
+    "readme": ["tools/readme.py"],
 }
 DEVELOPERS_TASKS = {"test", "docs"}
 

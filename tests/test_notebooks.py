@@ -537,7 +537,7 @@ def test_hash_follows_the_code_and_nothing_else(tmp_path):
     assert code_hash(notebook) == "c3359c6810b97c94"
 
 
-@pytest.mark.parametrize("name", ["colab", "docs", "student"])
+@pytest.mark.parametrize("name", ["colab", "docs", "readme", "student"])
 def test_a_tool_without_arguments_refuses_them(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--x"])
     with pytest.raises(SystemExit):

@@ -426,7 +426,6 @@ def main(arguments):
     showing = tasks.add_parser("demo", help="run notebooks quickly")
     showing.add_argument("notebook", nargs="*", help="such as 03, or 03_lab; all where none is named")
     tasks.add_parser("links", help="write the public address into the notebooks and README")
-    tasks.add_parser("readme", help="write README's table and pictures from the published notebooks")
     publishing = tasks.add_parser("publish", help="run notebooks in full and store their outputs")
     publishing.add_argument("notebook", nargs="+", type=Path)
     publishing.add_argument("--commit", help="the commit of keras_gen, where git cannot tell")
@@ -442,11 +441,6 @@ def main(arguments):
             colab.link(path)
         page = ROOT / "README.md"
         page.write_text(colab.link_readme(page.read_text(encoding="utf-8")), encoding="utf-8")
-        return 0
-    if options.task == "readme":
-        import readme  # draws with keras_gen, which the other tasks leave to the kernels
-
-        readme.write(notebooks)
         return 0
     try:
         for path in options.notebook:

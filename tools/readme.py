@@ -6,6 +6,7 @@ Both are format strings that the stamp's `results` fill in. `python run.py readm
 pages and the stamps together.
 """
 
+import argparse
 import base64
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from keras_gen import draw_faces, load_pretrained, sample_face_attributes, save_gif, tile_images, to_uint8
-from notebooks import WAITING, is_lab
+from notebooks import NOTEBOOKS, WAITING, is_lab
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "pictures"
@@ -125,3 +126,8 @@ def write(paths):
     write_pictures(paths)
     README.write_text(with_tables(README.read_text(encoding="utf-8"), paths), encoding="utf-8")
     RESULTS.write_text(results(paths), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description="Write README's tables and pictures, and docs/results.md.").parse_args()
+    write(sorted(NOTEBOOKS.glob("*.ipynb")))
