@@ -1,4 +1,4 @@
-"""Models that come with the project, trained by `tools/pretrained.py`; their cards are in data/README.md."""
+"""Models that come with the project, trained by `python run.py pretrain`; their cards are in data/README.md."""
 
 import contextlib
 import difflib
@@ -61,7 +61,7 @@ def load_pretrained(name="faces_generator"):
     except Exception as error:  # damaged bytes make NumPy, zipfile, zlib and json raise a dozen kinds
         raise DataUnavailable(
             f"{path.name} is damaged ({type(error).__name__}: {error}). Take the one in the repository's "
-            "data/pretrained/, or make it: `python tools/pretrained.py`."
+            "data/pretrained/, or make it: `python run.py pretrain`."
         ) from error
     return model
 
