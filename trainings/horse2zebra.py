@@ -17,8 +17,9 @@ Losses         squared error against 1 for real, 0 for fake patches; mean absolu
                loss.
 Step           both translators learn at once, from two crops of each domain. Then each
                discriminator learns from eight real crops and eight fakes: the two
-               translations of this step, four of earlier ones, out of 200, and two
-               crops of the other domain that are not translated at all.
+               translations of this step, four out of a pool of 200 that holds these and
+               earlier ones (once full, a new one takes the place of any), and two crops
+               of the other domain that are not translated at all.
 Optimizers     Adam, beta_1=0.5, rate 0.0004 for all; from the middle of the training on
                it falls on a line to 0.
 Epochs         100 of 200 steps; seed 1.
@@ -49,9 +50,7 @@ PIXELS = 128
 CROP = 64  # the networks take pictures of any size
 MARGIN = 16  # pixels along each edge that no crop shows: animals are in the middle
 CROPS = 8  # of its own domain for a discriminator's step
-TRANSLATED = (
-    2  # of each domain for the translators' step, which costs ten times as much
-)
+TRANSLATED = 2  # of each domain for the translators' step, which costs ten times that
 UNTRANSLATED = 2  # of the other domain, among a discriminator's fakes
 REMEMBERED = 200  # translations of earlier steps; the paper: 50, one a step
 CYCLE = 3
@@ -263,10 +262,8 @@ def train():
             if network in generators:
                 variables += network.trainable_variables
         joint.optimizer.finalize_variable_values(variables)
-        for g_model, name in zip(
-            generators, ("horse2zebra", "zebra2horse"), strict=True
-        ):
-            pretrained.save_pretrained(g_model, pretrained.FOLDER / f"{name}.npz")
+        pretrained.save_pretrained(g_model_AtoB, pretrained.FOLDER / "horse2zebra.npz")
+        pretrained.save_pretrained(g_model_BtoA, pretrained.FOLDER / "zebra2horse.npz")
         for g_model, weights in zip(generators, latest, strict=True):
             g_model.set_weights(weights)
 

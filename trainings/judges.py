@@ -4,8 +4,9 @@ A judge is a small classifier that scores generated images. Its network and its 
 stand in keras_gen/judge.py, for train_judge trains one of any other data set too.
 
 Data           the training images of load_dataset, uint8: 1,437 digits, 10,000 faces,
-               60,000 of MNIST; of CIFAR-10 the first 25,000. Each batch is moved by up
-               to one pixel; in colour by up to two, and mirrored half of the time.
+               60,000 of MNIST; of CIFAR-10 all that lie there, which were the first
+               25,000 for the judge that comes with the project. Each batch is moved by
+               up to one pixel; in colour by up to two, and mirrored half of the time.
 Network        three times a convolution (kernel 3), max pooling, batch normalisation
                (momentum 0.9) and ReLU, with 32, 64 and 128 filters, half as many for
                grey images; dense to 64 features, ReLU; dropout 0.3; dense to the

@@ -43,10 +43,10 @@ def test_the_spread_of_a_batch_has_a_slope_where_all_images_are_alike():
 
 
 def test_the_score_of_known_faces(monkeypatch, capsys):
-    """Two draws: the test faces themselves, then faces of one class."""
+    """Two draws: faces of one class, then the test faces themselves."""
     set_all(monkeypatch, training, DRAWS=2, IMAGES=500)
     _, (x_test, y_test) = kg.load_dataset("faces")
-    draws = [x_test, x_test[np.resize(np.flatnonzero(y_test == 0), 2000)]]
+    draws = [x_test[np.resize(np.flatnonzero(y_test == 0), 2000)], x_test]
 
     class Generator:
         def predict(self, points, verbose):
@@ -55,10 +55,10 @@ def test_the_score_of_known_faces(monkeypatch, capsys):
 
     monkeypatch.setattr(kg, "load_pretrained", {"faces_generator": Generator()}.get)
     judge = kg.train_judge("faces")
-    other = kg.feature_distance(judge, draws[1], real=x_test)
+    other = kg.feature_distance(judge, draws[0], real=x_test)
     monkeypatch.setattr(kg, "train_judge", {"faces": judge}.get)
     capsys.readouterr()
     training.score()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 6 and lines[0] == "feature distance to the test images 0.0"
+    assert len(lines) == 6 and lines[0] == f"feature distance to the test images {other:.1f}"
     assert lines[-1] == f"feature distance of 2 draws of points: 0 {other:.0f}" and other > 100

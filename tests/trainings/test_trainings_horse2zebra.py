@@ -23,9 +23,18 @@ def short(monkeypatch):
 
 
 def test_all_networks_move_averages_are_kept_and_a_stopped_run_ends_alike(folder, short, begun, tmp_path, monkeypatch):
-    latest, original = [], kg.train_only
+    latest, fakes, original = [], {}, kg.train_only
 
     def spied(network, networks, model, x, y):
+        if model.name == "joint":
+            a, b = x
+            assert (a < 0.01).all() and (b > -0.01).all() and y["cycle_A"] is a and y["cycle_B"] is b
+            assert (y["adversarial_A"] == 1).all() and (y["adversarial_B"] == 1).all()
+            fakes["d_A"], fakes["d_B"] = networks[1].predict_on_batch(b), networks[0].predict_on_batch(a)
+        else:
+            assert (x[:8] < 0.01).all() if model.name == "d_A" else (x[:8] > -0.01).all()
+            np.testing.assert_array_equal(x[8:10], fakes[model.name])
+            assert (y[:8] == 1).all() and (y[8:] == 0).all()
         logs = original(network, networks, model, x, y)
         if model.name == "joint":
             latest.append([one.get_weights() for one in network])
