@@ -48,6 +48,7 @@ for lecturers
 
 for authors
   publish NOTEBOOK   run a notebook in full and store its outputs in it (takes its time)
+  pretrain NAME      train a model that comes with the project; without NAME: which, how long; --score: only score it
   docs               build the site into build/site/html/: notebooks, errata, the module's reference
   links              write the public address of pyproject.toml into the notebooks and README
   readme             write README's table and pictures from the published notebooks
@@ -62,6 +63,7 @@ TASKS = {
     "test": PYTEST,
     "bench": ["benchmarks/bench.py"],
     "publish": ["tools/notebooks.py", "publish"],
+    "pretrain": ["-m", "trainings"],
     "student": ["tools/student.py"],
     "docs": ["tools/docs.py"],
     "links": ["tools/notebooks.py", "links"],

@@ -1,4 +1,4 @@
-"""Models that come with the project, trained by `run.py pretrain`; their cards are in data/README.md."""
+"""Models that come with the project, trained by `python run.py pretrain`; their cards are in data/README.md."""
 
 import contextlib
 import json

@@ -304,6 +304,6 @@ def test_no_registry_address():
 
 def test_ruff():
     for task in (["check"], ["format", "--check"]):
-        paths = ["run.py", "keras_gen", "tools", "tests", "benchmarks", "examples"]
+        paths = ["run.py", "keras_gen", "trainings", "tools", "tests", "benchmarks", "examples"]
         ruff = subprocess.run([sys.executable, "-m", "ruff", *task, *paths], cwd=ROOT, capture_output=True, text=True)
         assert ruff.returncode == 0, ruff.stdout + ruff.stderr

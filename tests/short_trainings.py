@@ -1,0 +1,60 @@
+"""Trainings of trainings/ in a few steps on few images, and what the tests of all of them ask."""
+
+import keras
+import numpy as np
+import pytest
+
+import keras_gen as kg
+
+
+def moved(network, before):
+    return max(np.abs(now - was).max() for now, was in zip(network.get_weights(), before, strict=True))
+
+
+def is_kept(name, weights):
+    """Whether the file holds these weights, as float16."""
+    kept = kg.load_pretrained(name).get_weights()
+    return all(np.array_equal(ours, weight.astype("float16")) for ours, weight in zip(kept, weights, strict=True))
+
+
+def set_all(monkeypatch, training, **constants):
+    for name, value in constants.items():
+        monkeypatch.setattr(training, name, value)
+
+
+def random_photographs(n_train=20, n_test=80):
+    """In CIFAR-10's place."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (n_train + n_test, 32, 32, 3), "uint8")
+    y = np.arange(n_train + n_test) % 10
+    return (x[:n_train], y[:n_train]), (x[n_train:], y[n_train:])
+
+
+def stop_and_go_on(training, runs, monkeypatch, at_call):
+    """Train until Ctrl-C comes in the second epoch, in call number `at_call` of `train_only`; then to the end."""
+    monkeypatch.setattr(training, "RUNS", runs)
+    with monkeypatch.context() as patch:
+        calls, original = [], kg.train_only
+
+        def stopped(*args):
+            calls.append(args)
+            if len(calls) == at_call:
+                raise KeyboardInterrupt
+            return original(*args)
+
+        patch.setattr(kg, "train_only", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            training.train()
+    assert [path.name for path in runs.glob("*/*")] == ["epoch-00001.npz"]
+    keras.backend.clear_session()  # as in a process of its own
+    training.train()
+
+
+def assert_same_saves(one, other):
+    """All that a run was saved with is the same in both folders: weights, averages, moments, random numbers, curves."""
+    (one,), (other,) = one.glob("*/*"), other.glob("*/*")
+    assert one.name == other.name
+    with np.load(one) as ours, np.load(other) as theirs:
+        assert set(ours) == set(theirs) and len(ours.files) > 10
+        for name in ours:
+            np.testing.assert_array_equal(ours[name], theirs[name], err_msg=name)

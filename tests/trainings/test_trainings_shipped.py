@@ -1,0 +1,30 @@
+"""The models that come with the project are of the trainings' networks."""
+
+import numpy as np
+import pytest
+
+import keras_gen as kg
+from trainings import cifar10_acgan, cifar10_dcgan, faces_generator, faces_vae, horse2zebra
+
+
+@pytest.mark.every_backend
+@pytest.mark.parametrize(
+    ("name", "define"),
+    [
+        ("faces_generator", faces_generator.define_generator),
+        ("cifar10_dcgan", cifar10_dcgan.define_generator),
+        ("cifar10_acgan", cifar10_acgan.define_generator),
+        ("faces_vae", faces_vae.define_vae),
+        ("horse2zebra", lambda: horse2zebra.define_translator("AtoB")),
+        ("zebra2horse", lambda: horse2zebra.define_translator("BtoA")),
+    ],
+)
+def test_they_draw_the_same_with_the_shipped_weights(name, define):
+    ours, shipped = define(), kg.load_pretrained(name)
+    ours.set_weights(shipped.get_weights())
+    ours, shipped = (getattr(model, "decoder", model) for model in (ours, shipped))
+    if shipped.inputs[0].shape[-1] == 3:  # photographs, not points
+        x = kg.to_tanh(kg.load_domains("fruits", 32)[1][0][:4])
+    else:
+        x = kg.generate_latent_points(shipped.inputs[0].shape[-1], 4, 10 if len(shipped.inputs) > 1 else None)
+    np.testing.assert_allclose(ours.predict(x, verbose=0), shipped.predict(x, verbose=0), atol=1e-5)
