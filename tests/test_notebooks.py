@@ -8,6 +8,7 @@ import re
 import runpy
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import colab
@@ -98,8 +99,13 @@ def test_a_lab_belongs_to_a_lesson(path):
 
 
 def test_second_editions_are_there():
-    """Whoever takes one off the list makes it a lesson, or a lesson and a lab."""
+    """Whoever takes one off the list makes it a lesson, or a lesson and a lab, and takes it out of ruff's settings."""
     assert set(tool.SECOND_EDITIONS) <= {path.stem for path in PATHS}
+    settings = tomllib.loads((tool.NOTEBOOKS / "ruff.toml").read_text(encoding="utf-8"))
+    names = [f"{name}.ipynb" for name in tool.SECOND_EDITIONS]
+    assert settings["format"]["exclude"] == names
+    ignoring = "".join(settings["lint"]["per-file-ignores"])
+    assert re.findall(r"\d\d_\w+", ignoring) == tool.SECOND_EDITIONS
 
 
 def test_nodes_are_counted_whatever_the_lines_look_like():
