@@ -32,10 +32,12 @@ class Clip(keras.constraints.Constraint):
 def define_critic():
     model = keras.Sequential([keras.Input((32, 32, 3))], name="critic")
     for filters in (32, 64, 128):  # 32x32 -> 16x16 -> 8x8 -> 4x4
-        model.add(layers.Conv2D(filters, 4, strides=2, padding="same", kernel_constraint=Clip()))
+        model.add(
+            layers.Conv2D(filters, 4, strides=2, padding="same", kernel_constraint=Clip(), bias_constraint=Clip())
+        )
         model.add(layers.LeakyReLU(negative_slope=0.2))
     model.add(layers.Flatten())
-    model.add(layers.Dense(1, kernel_constraint=Clip()))  # a score: real images high, fakes low
+    model.add(layers.Dense(1, kernel_constraint=Clip(), bias_constraint=Clip()))  # a score: real images high, fakes low
     model.compile(loss=wasserstein, optimizer=keras.optimizers.RMSprop(RATE))
     return model
 
