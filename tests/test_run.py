@@ -265,6 +265,7 @@ def test_without_uv_pip_fetches_it_into_the_environment(machine, monkeypatch, ha
     monkeypatch.setattr(run, "uv_in_path", lambda: None)
     monkeypatch.setattr(run, "succeeds", lambda *command: not {"uv", "pip"} & set(command) - there)
     run.ready(".venv", run.LOCKED)
+    assert machine[0].startswith(f"{run.PYTHON} -m venv ")
     first = [command.split(" -m ")[1].split()[0] for command in machine if " -m " in command]
     assert first == (["venv", "pip"] if has_pip else ["venv", "ensurepip", "pip"])
     installs = machine[len(first) :]
