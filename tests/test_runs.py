@@ -393,7 +393,7 @@ def test_the_newest_of_several_saves_is_taken(tmp_path):
     pretend_run(tmp_path, 10)
     (tmp_path / "epoch-00002.npz").write_bytes(second)
     model = define_discriminator()
-    assert SaveRun(tmp_path, {model: model}).restore() == 10
+    assert SaveRun(tmp_path, {model: model}).restore() == 10 and model.history.epoch == list(range(10))
 
 
 def test_a_damaged_save_is_named(tmp_path):
