@@ -102,6 +102,7 @@ def test_wheel_holds_the_module_and_the_models_that_the_notebook_names(path, cop
     [
         ("kg.load_pretrained('faces_vae')", ["faces_vae"]),
         ('DATASET = "digits" if QUICK else "mnist"\njudge = kg.train_judge(DATASET)', ["judge_digits", "judge_mnist"]),
+        ('kg.load_judge("faces")', ["judge_faces"]),
         ('kg.load_dataset("digits")', []),
         ("# what faces_vae would say", []),
         ("kg.train_judge(DATASET)", []),
