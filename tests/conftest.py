@@ -31,3 +31,13 @@ def real_data(monkeypatch):
         pytest.skip("needs real data sets: set KERAS_GEN_DATA to a folder with mnist.npz, cifar10.npz, ...")
     monkeypatch.setenv("KERAS_GEN_DATA", REAL_DATA)
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def wheel():
+    """The wheel of the module with all models, as bytes; building it takes seconds."""
+    colab = importlib.import_module("colab")
+    before = sorted(path.name for path in colab.ROOT.iterdir())
+    built = colab.build_wheel()
+    assert sorted(path.name for path in colab.ROOT.iterdir()) == before, "building left something behind"
+    return built

@@ -66,7 +66,7 @@ def test_lines_that_stay(monkeypatch, verbose, n_lines):
         lines = [line for line in screen(printed(monkeypatch, stdout, verbose)) if line]
         assert len(lines) == n_lines
         if n_lines:
-            assert lines[-1] == ">epoch 25/25  g_loss=0.250"
+            assert "25/25" in lines[-1] and "g_loss=0.250" in lines[-1]
         if n_lines == 9:
             assert [int(re.search(r"\d+", line)[0]) for line in lines] == [3, 6, 9, 12, 15, 18, 21, 24, 25]
 
@@ -74,16 +74,11 @@ def test_lines_that_stay(monkeypatch, verbose, n_lines):
 def test_the_line_in_place_tells_where_it_is_and_how_long_it_takes(monkeypatch):
     text = printed(monkeypatch, Terminal(), "auto", n_epochs=2, n_steps=4)
     places = [part.strip() for part in re.split("[\r\n]", text) if part.strip()]
-    # One second a step, of which the first is not counted: it compiles.
-    assert places[:3] == [
-        "epoch 1/2  step 2/4  0:02 left, 0:06 in all",
-        "epoch 1/2  step 3/4  0:01 left, 0:05 in all",
-        "epoch 1/2  step 4/4  0:00 left, 0:04 in all",
-    ]
-    assert places[3] == ">epoch 1/2  g_loss=0.250" and places[4].startswith(
-        "epoch 2/2  step 1/4  0:03 left, 0:03 in all"
-    )
-    assert screen(text) == [">epoch 1/2  g_loss=0.250", ">epoch 2/2  g_loss=0.250", ""]
+    # One second a step, of which the first is not counted: it compiles. What is left of the epoch, and in all.
+    left = [re.findall(r"\d+:\d\d", place) for place in places]
+    assert left[:3] == [["0:02", "0:06"], ["0:01", "0:05"], ["0:00", "0:04"]] and left[4] == ["0:03", "0:03"]
+    assert "1/2" in places[0] and "2/4" in places[0] and "g_loss=0.250" in places[3]
+    assert screen(text) == [places[3], places[-1], ""]
 
 
 @pytest.mark.parametrize(("stdout", "verbose"), [(io.StringIO, "auto"), (Terminal, 2), (io.StringIO, 2)])
@@ -109,10 +104,9 @@ def test_many_losses_make_one_line_with_the_sums_first(monkeypatch):
     (line,) = printed(
         monkeypatch, io.StringIO(), "auto", 1, logs=dict.fromkeys([*names, "d_loss_real", "acc"], 0.5)
     ).splitlines()
-    assert len(line) <= 120 and line.endswith("  ...")
-    assert line.startswith(
-        ">epoch 1/1  d_loss_real=0.500  g_AtoB_loss=0.500  g_BtoA_loss=0.500  acc=0.500  g_AtoB_ident"
-    )
+    assert len(line) <= 120 and line.endswith("...")
+    sums, others = ["d_loss_real", "g_AtoB_loss", "g_BtoA_loss"], ["acc", "g_AtoB_identity"]
+    assert re.findall(r"(\w+)=", line)[:5] == sums + others
 
 
 def test_an_interrupted_line_does_not_stay(monkeypatch):

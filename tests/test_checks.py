@@ -1,7 +1,5 @@
 """Mistakes cost a sentence and not an hour: nothing was trained when it comes."""
 
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
@@ -28,6 +26,35 @@ def no_step(monkeypatch):
         pytest.fail("a step was taken")
 
     monkeypatch.setattr(keras.Model, "train_on_batch", fail)
+
+
+class Accepted(Exception):
+    """A training got as far as its first step."""
+
+
+@pytest.fixture
+def accepted(monkeypatch):
+    def stop(*args, **kwargs):
+        raise Accepted
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", stop)
+    return pytest.raises(Accepted)
+
+
+@pytest.fixture(scope="module")
+def gan():
+    """For what is refused: nothing trains it."""
+    return make_gan()
+
+
+@pytest.fixture(scope="module")
+def conditional():
+    return make_gan(n_classes=3)
+
+
+@pytest.fixture(scope="module")
+def six():
+    return make_cyclegan()
 
 
 IMAGES = make_dataset(16)
@@ -60,10 +87,10 @@ PLAIN = {
 
 
 @pytest.mark.parametrize("case", PLAIN)
-def test_what_train_refuses(case):
+def test_what_train_refuses(case, gan):
     changes, message = PLAIN[case]
     with pytest.raises(ValueError, match=message):
-        train(*make_gan(), **{"dataset": IMAGES, "latent_dim": LATENT_DIM, "n_epochs": 2, "n_batch": 8} | changes)
+        train(*gan, **{"dataset": IMAGES, "latent_dim": LATENT_DIM, "n_epochs": 2, "n_batch": 8} | changes)
 
 
 CONDITIONAL = {
@@ -79,13 +106,12 @@ CONDITIONAL = {
 
 
 @pytest.mark.parametrize("case", CONDITIONAL)
-def test_wrong_labels_are_refused(case):
+def test_wrong_labels_are_refused(case, conditional):
     dataset, message = CONDITIONAL[case]
-    models = make_gan(n_classes=3)
     with pytest.raises(ValueError, match=message):
-        train(*models, dataset, LATENT_DIM, n_batch=8)
+        train(*conditional, dataset, LATENT_DIM, n_batch=8)
     with pytest.raises(ValueError, match=message):
-        train_discriminator(models[1], dataset, n_batch=8)
+        train_discriminator(conditional[1], dataset, n_batch=8)
 
 
 def test_models_that_do_not_fit_together():
@@ -122,15 +148,9 @@ def test_a_discriminator_without_accuracy(metrics):
         [keras.metrics.BinaryAccuracy("accuracy")],
     ],
 )
-def test_accuracy_in_every_spelling_of_keras(metrics, monkeypatch):
-    monkeypatch.undo()  # steps are taken
-    models = with_metrics(metrics)
-    try:
-        models[1].evaluate(IMAGES, np.ones((16, 1)), verbose=0)
-    except ValueError as error:
-        pytest.skip(f"this Keras does not take it: {error}")
-    history = train(*models, IMAGES, LATENT_DIM, n_epochs=1, n_batch=8, verbose=0)
-    assert 0 <= history.history["d_acc_real"][0] <= 1
+def test_accuracy_in_every_spelling_of_keras(metrics, accepted):
+    with accepted:
+        train(*with_metrics(metrics), IMAGES, LATENT_DIM, n_epochs=1, n_batch=8, verbose=0)
 
 
 def with_metrics(metrics):
@@ -167,16 +187,15 @@ class Batches(keras.utils.PyDataset):
         (lambda: Batches(), r"batches\[i\] for i in range\(len\(batches\)\)"),
         (lambda: (IMAGES[i : i + 8] for i in (0, 8)), "batch for batch in batches"),
         (lambda: "my_pictures", "load_image_folder"),
-        (lambda: Path("my_pictures"), "load_image_folder"),
         (lambda: {"x_train": IMAGES}, "keys are x_train"),
         (lambda: ((IMAGES, LABELS), (IMAGES, LABELS)), "dataset, _ = load_dataset"),
     ],
 )
-def test_data_in_another_wrapping_is_told_the_way(data, way):
+def test_data_in_another_wrapping_is_told_the_way(data, way, gan):
     with pytest.raises(ValueError, match=way):
-        train(*make_gan(), data(), LATENT_DIM, n_batch=8)
+        train(*gan, data(), LATENT_DIM, n_batch=8)
     with pytest.raises(ValueError, match=way):
-        train_discriminator(make_gan()[1], data(), n_batch=8)
+        train_discriminator(gan[1], data(), n_batch=8)
 
 
 # ---- what the networks answer ----
@@ -238,13 +257,13 @@ def test_a_discriminator_whose_answers_its_loss_cannot_take(d_model, message):
         (None, lambda y, score: keras.ops.mean(y * score), ["accuracy"]),
     ],
 )
-def test_answers_that_suit_the_loss(activation, loss, metrics, monkeypatch):
-    monkeypatch.undo()
+def test_answers_that_suit_the_loss(activation, loss, metrics, accepted):
     state = np.random.get_state()[1].copy()
     d_model, g_model = answering(activation, loss, metrics), define_generator()
     train_discriminator(d_model, IMAGES, n_iter=0, n_batch=8)
     assert np.array_equal(state, np.random.get_state()[1])  # a look at the networks does not change the run
-    assert train(g_model, d_model, define_gan(g_model, d_model), IMAGES, LATENT_DIM, 1, 8, verbose=0).epoch == [0]
+    with accepted:
+        train(g_model, d_model, define_gan(g_model, d_model), IMAGES, LATENT_DIM, 1, 8, verbose=0)
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "relu"])
@@ -255,15 +274,15 @@ def test_a_generator_that_cannot_draw_dark(activation):
         train(g_model, d_model, define_gan(g_model, d_model), IMAGES, LATENT_DIM, n_batch=8)
 
 
-def test_a_generator_that_starts_grey_or_has_turned_white(monkeypatch):
+def test_a_generator_that_starts_grey_or_has_turned_white(accepted):
     """All pixels at 0, and all at 1 for usual points: no reason to refuse a tanh."""
-    monkeypatch.undo()
     for bias in (0.0, 3.0):
         g_model, d_model, gan_model = make_gan()
         g_model.layers[-1].bias.assign([bias])
         if bias == 0:
             g_model.layers[-1].kernel.assign(np.zeros(g_model.layers[-1].kernel.shape))
-        train(g_model, d_model, gan_model, IMAGES, LATENT_DIM, 1, 8, verbose=0)
+        with accepted:
+            train(g_model, d_model, gan_model, IMAGES, LATENT_DIM, 1, 8, verbose=0)
 
 
 def test_every_embedding_knows_the_labels():
@@ -342,10 +361,10 @@ DOMAINS = {
 
 
 @pytest.mark.parametrize("case", DOMAINS)
-def test_what_train_cyclegan_refuses(case):
+def test_what_train_cyclegan_refuses(case, six):
     changes, message = DOMAINS[case]
     with pytest.raises(ValueError, match=message):
-        train_cyclegan(*make_cyclegan(), **{"dataset": (A, B)} | changes)
+        train_cyclegan(*six, **{"dataset": (A, B)} | changes)
 
 
 def test_six_models_that_do_not_fit_together():

@@ -36,12 +36,10 @@ def wheel_of(cell):
 
 
 @pytest.fixture(scope="module")
-def copies(tmp_path_factory):
+def copies(tmp_path_factory, wheel):
     """The folder with the copies of all notebooks."""
-    before = sorted(path.name for path in colab.ROOT.iterdir())
     folder = tmp_path_factory.mktemp("colab")
-    colab.write_copies(PATHS, folder)
-    assert sorted(path.name for path in colab.ROOT.iterdir()) == before, "building left something behind"
+    colab.write_copies(PATHS, folder, wheel)
     return folder
 
 
@@ -105,6 +103,7 @@ def test_wheel_holds_the_module_and_the_models_that_the_notebook_names(path, cop
     [
         ("kg.load_pretrained('faces_vae')", ["faces_vae"]),
         ('DATASET = "digits" if QUICK else "mnist"\njudge = kg.train_judge(DATASET)', ["judge_digits", "judge_mnist"]),
+        ('kg.load_judge("faces")', ["judge_faces"]),
         ('kg.load_dataset("digits")', []),
         ("# what faces_vae would say", []),
         ("kg.train_judge(DATASET)", []),
@@ -123,13 +122,14 @@ def test_models_of_a_notebook(code, expected, tmp_path, monkeypatch):
 def test_the_first_cell_is_all_that_the_module_needs(copies, tmp_path):
     """In a kernel that knows nothing of the checkout; the module then comes from where the cell put it, all of it."""
     (path,) = (path for path in PATHS if path.name.startswith("05"))
+    (tmp_path / "keras_gen.py").write_text("raise ImportError('another one lies where the notebook runs')")
     probe = """
         import json
         import keras_gen as kg
 
         files = [m.__file__ for name, m in sys.modules.items() if name.split(".")[0] == "keras_gen"]
-        shape = kg.load_pretrained("faces_generator").output_shape
-        print(json.dumps({"folder": folder, "files": files, "shape": shape}))
+        shapes = [kg.load_pretrained("faces_generator").output_shape, kg.load_dataset("digits")[0][0].shape]
+        print(json.dumps({"folder": folder, "files": files, "shapes": shapes}))
     """
     cells = [read(copies / path.name).cells[1], nbformat.v4.new_code_cell(probe)]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -139,13 +139,13 @@ def test_the_first_cell_is_all_that_the_module_needs(copies, tmp_path):
     known = json.loads(notebook.cells[1].outputs[-1].text)
     assert Path(known["folder"]).parent == tmp_path
     assert len(known["files"]) > 10 and all(file.startswith(known["folder"]) for file in known["files"])
-    assert known["shape"] == [None, 32, 32, 3]
+    assert known["shapes"] == [[None, 32, 32, 3], [1437, 28, 28, 1]]
 
 
 def test_a_wheel_that_cannot_be_built_says_why(monkeypatch):
     monkeypatch.setattr(colab, "BUILD_WHEEL", "raise ModuleNotFoundError('setuptools')")
     with pytest.raises(SystemExit, match=r"could not be built(.|\n)*setuptools"):
-        colab.build_wheel([])
+        colab.build_wheel()
 
 
 # ---- the public address ----
@@ -213,12 +213,12 @@ def test_links_invent_no_run(tiny, monkeypatch):
     assert counts(read(tiny)) == ([None] * 3, [])
 
 
-def test_a_copy_of_a_linked_notebook_has_no_link(tiny, tmp_path, monkeypatch):
+def test_a_copy_of_a_linked_notebook_has_no_link(tiny, tmp_path, monkeypatch, wheel):
     plain = read(tiny)
     with monkeypatch.context() as patch:
         patch.setattr(colab, "project", lambda: HOME)
         colab.link(tiny)
-    colab.write_copies([tiny], tmp_path / "copies")
+    colab.write_copies([tiny], tmp_path / "copies", wheel)
     copy = read(tmp_path / "copies" / "tiny.ipynb")
     assert copy.cells.pop(1).id == "module" and copy == plain
 

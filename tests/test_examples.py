@@ -159,20 +159,13 @@ def test_two_processes_do_what_one_does_with_the_batches_of_both(tmp_path):
     assert history.epoch == [0, 1]
     assert sorted(os.listdir(tmp_path / "run_0")) == ["epoch-00002.npz", "film.gif"]
 
-    # Where it was not copied to the second machine, both say so, instead of waiting for each other.
-    printed = run_together(tmp_path, *commands, code=1)
-    assert ["the last save is ('epoch-00002.npz', " in text for text in printed] == [True, False]
-    assert ["the last save is None here" in text for text in printed] == [False, True]
-
-
-@needs_jax
-@pytest.mark.skipif(sys.platform == "win32", reason="on Windows JAX has no collectives between CPUs")
-def test_processes_with_different_arguments_say_so(tmp_path):
-    """Else they would train on, and wait for each other at the end."""
-    address = free_address()
-    commands = [(1, i, f"{address},{address}", i, "--batch", 8 + i, "--width", 4 + i) for i in range(2)]
+    # Where it was not copied to the second machine, or an argument is another one there, both say so. Else they would
+    # train on, and wait for each other at the end.
+    commands = [(*command, "--batch", 8 + i) for i, command in enumerate(commands)]
+    saves = ["the last save is ('epoch-00002.npz', ", "the last save is None here"]
     for i, text in enumerate(run_together(tmp_path, *commands, code=1)):
-        assert f"width is {4 + i} here, batch is {8 + i} here" in text and "epochs is" not in text
+        assert f"batch is {8 + i} here" in text and saves[i] in text
+        assert "epochs is" not in text and "width is" not in text
 
 
 @pytest.fixture
@@ -193,11 +186,9 @@ def join(addresses, index):
         ("127.0.0.1:1234", 0, "One address"),
         ("127.0.0.1,127.0.0.1:1234", 0, "'127.0.0.1' is no address"),
         ("127.0.0.1:1234,127.0.0.1", 1, "'127.0.0.1' is no address"),
-        ("127.0.0.1:1234,", 0, "'' is no address"),
         (":1234,127.0.0.1:1234", 0, "':1234' is no address"),
         ("127.0.0.1:99999,127.0.0.1:1234", 0, "'127.0.0.1:99999' is no address"),
         ("127.0.0.1:0,127.0.0.1:1234", 0, "'127.0.0.1:0' is no address"),
-        ("127.0.0.1:-1,127.0.0.1:1234", 1, "is no address"),
         ("127.0.0.1:http,127.0.0.1:1234", 1, "is no address"),
         ("127.0.0.1:1234,127.0.0.1:1234", 2, "no process 2"),
         ("127.0.0.1:1234,127.0.0.1:1234", -1, "no process -1"),

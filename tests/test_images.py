@@ -50,7 +50,7 @@ def test_every_level_between_the_ranges_of_floats():
     np.testing.assert_array_equal(to_unit(unit, (0, 1)), unit)
 
 
-@pytest.mark.parametrize("value_range", [(0, 1), (-1, 1), (0, 255), (-0.5, 0.5), (-3, 5), [0, 1]])
+@pytest.mark.parametrize("value_range", [(0, 255), (-3, 5), [0, 1]])
 def test_value_range(value_range):
     low, high = value_range
     images = low + np.array([0, 0.25, 0.5, 1]) * (high - low)
@@ -66,7 +66,7 @@ def test_to_uint8_rounds_and_does_not_cut_off():
     assert to_uint8(np.array([0.4, 0.6, 254.4, 254.6]), (0, 255)).tolist() == [0, 1, 254, 255]
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_overshoot_by_rounding_is_cut_off(dtype):
     images = np.array([-1.0005, -1, 0, 1, 1.0005]).astype(dtype)
     assert to_tanh(images).tolist() == [-1, -1, 0, 1, 1]
@@ -75,9 +75,8 @@ def test_overshoot_by_rounding_is_cut_off(dtype):
     unit = np.array([-0.0004, 1.0004]).astype(dtype)  # the slack is that of the range: half as wide, half as much
     assert to_uint8(unit, (0, 1)).tolist() == [0, 255] and to_tanh(unit, (0, 1)).tolist() == [-1, 1]
     for images, value_range in (((-1.002, 0), None), ((0, 1.0011), (0, 1)), ((-0.0011, 1), (0, 1))):
-        for function in FUNCTIONS:
-            with pytest.raises(ValueError, match="must lie in"):
-                function(np.array(images, dtype), value_range)
+        with pytest.raises(ValueError, match="must lie in"):
+            checked_images(np.array(images, dtype), value_range)
 
 
 # ---- kinds of input
@@ -100,28 +99,25 @@ def test_checked_images_of_floats():
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize("function", FUNCTIONS)
-def test_tensors_and_lists(function):
+def test_tensors_and_lists():
     array = np.array([[-1, 0.5], [0, 1]], np.float32)
     tensor = keras.ops.convert_to_tensor(array)
     output = keras.Variable(array) * 1  # with a history of gradients on torch, as what g_model(z) gives
-    for images in (tensor, output, array.tolist(), list(array), tuple(array), [tensor[0], tensor[1]]):
-        result = function(images)
+    for images in (tensor, output, array.tolist(), list(array), tuple(array), [tensor[0], tensor[1]], [*output]):
+        result = to_numpy(images)
         assert isinstance(result, np.ndarray)
-        np.testing.assert_array_equal(result, function(array))
-    for dtype in ("float16", "bfloat16"):
-        np.testing.assert_array_equal(function(keras.ops.cast(tensor, dtype)), function(array))
-    pixels = keras.ops.convert_to_tensor(LEVELS)
-    np.testing.assert_array_equal(function(pixels), function(LEVELS))
-    np.testing.assert_array_equal(function(list(LEVELS.reshape(2, 128))), function(LEVELS.reshape(2, 128)))
+        np.testing.assert_array_equal(result, array)
+    for function in FUNCTIONS:
+        for dtype in ("float16", "bfloat16"):
+            np.testing.assert_array_equal(function(keras.ops.cast(tensor, dtype)), function(array))
+        np.testing.assert_array_equal(function(keras.ops.convert_to_tensor(LEVELS)), function(LEVELS))
 
 
 @pytest.mark.parametrize("function, dtype", [(to_tanh, np.float32), (to_unit, np.float32), (to_uint8, np.uint8)])
 def test_shapes_and_types(function, dtype):
-    for given in (np.uint8, np.float16, np.float32, np.float64):
-        for shape in ((0,), (0, 4, 4, 3), (5,), (2, 3, 3, 1), (2, 2, 3, 3, 3)):
-            images = np.full(shape, 200 if given == np.uint8 else -0.5, given)
-            result = function(images)
+    for given in (np.uint8, np.float16, np.float64):
+        for shape in ((0, 4, 4, 3), (5,)):
+            result = function(np.full(shape, 200 if given == np.uint8 else -0.5, given))
             assert result.shape == shape and result.dtype == dtype
         view = np.linspace(-1, 1, 24).reshape(2, 3, 4)[:, ::-1, ::2].transpose(2, 0, 1)
         view = (view * 100 + 100).astype(given) if given == np.uint8 else view.astype(given)
@@ -130,7 +126,7 @@ def test_shapes_and_types(function, dtype):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_the_input_is_never_changed_nor_shared(function):
-    for images in (LEVELS, to_tanh(LEVELS), to_tanh(LEVELS).astype(np.float64), to_tanh(LEVELS).astype(np.float16)):
+    for images in (LEVELS, to_tanh(LEVELS), to_tanh(LEVELS).astype(np.float64)):
         given = images.copy()
         given.flags.writeable = False  # a write would raise
         result = function(given)
@@ -153,30 +149,30 @@ def test_one_copy_in_memory():
 # ---- what is refused
 
 
-@pytest.mark.parametrize("function", [*FUNCTIONS, checked_images])
-@pytest.mark.parametrize("value", [255.0, -1.5, 1.01, np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("value_range", [None, (-1, 1)])
-def test_other_ranges_are_refused(function, value, value_range):
-    for dtype in (np.float16, np.float32, np.float64):
+@pytest.mark.parametrize("value", [-1.01, 1.01, np.nan, np.inf, -np.inf])
+def test_other_ranges_are_refused(value):
+    for dtype in (np.float16, np.float64):
         with pytest.raises(ValueError, match=r"images must lie in \[-1, 1\]; they run from"):
-            function(np.array([-0.5, value, 0.0], dtype), value_range)
+            checked_images(np.array([-0.5, value, 0.0], dtype))
+        with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]; they run from"):
+            checked_images(np.array([0.5, value, 0.0], dtype), (0, 1))
 
 
-@pytest.mark.parametrize("function", [*FUNCTIONS, checked_images])
-@pytest.mark.parametrize("value", [255.0, -0.01, 1.01, np.nan])
-def test_values_outside_of_value_range_are_refused(function, value):
-    with pytest.raises(ValueError, match=r"images must lie in \[0, 1\]; they run from"):
-        function(np.array([0.0, value, 0.5]), (0, 1))
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_checks_its_images(function):
+    with pytest.raises(ValueError, match="no value below 0"):
+        function(to_unit(LEVELS))
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\]"):
+        function(LEVELS.astype(float), (0, 1))
 
 
-@pytest.mark.parametrize("function", [*FUNCTIONS, checked_images])
-def test_floats_that_may_be_in_another_range_are_refused(function):
+def test_floats_that_may_be_in_another_range_are_refused():
     rounded = np.array([-1e-4, 0.5, 1])  # the rounding of a [0, 1] image is no value below 0
-    for images in (to_unit(LEVELS), np.zeros(3), np.ones(3, np.float16), [0.0, 1.0], np.array([-0.0, 1]), rounded):
+    for images in (np.zeros(3), np.ones(3, np.float16), [0.0, 1.0], np.array([-0.0, 1]), rounded):
         with pytest.raises(ValueError, match="The images have no value below 0"):
-            function(images)
-        function(images, (-1, 1))
-        function(images, (0, 1))
+            checked_images(images)
+        checked_images(images, (-1, 1))
+        checked_images(images, (0, 1))
 
 
 def test_the_ways_that_the_refusal_names_are_right():
@@ -188,23 +184,19 @@ def test_the_ways_that_the_refusal_names_are_right():
     assert to_uint8(light, (-1, 1)).tolist() == [128, 191, 255]
 
 
-@pytest.mark.parametrize("function", [*FUNCTIONS, checked_images])
-@pytest.mark.parametrize("dtype", ["int64", "int32", "int8", "uint16", "bool", "complex64", "object", "U1"])
-@pytest.mark.parametrize("value_range", [None, (0, 1)])
-def test_other_kinds_of_numbers_are_refused(function, dtype, value_range):
-    low, high = value_range or (-1, 1)
+@pytest.mark.parametrize("dtype", ["int64", "int8", "uint16", "bool", "complex64", "object", "U1"])
+def test_other_kinds_of_numbers_are_refused(dtype):
     array = np.array([0, 1]).astype(dtype)
-    said = rf"^The images are {array.dtype}; wanted are uint8, or floats in \[{low}, {high}\]"
+    said = rf"^The images are {array.dtype}; wanted are uint8, or floats in \[0, 1\]"
     for images in (array, array[:0]):
         with pytest.raises(ValueError, match=said):
-            function(images, value_range)
+            checked_images(images, (0, 1))
 
 
-@pytest.mark.parametrize("function", [*FUNCTIONS, checked_images])
-def test_lists_and_tensors_of_whole_numbers_are_refused(function):
+def test_lists_and_tensors_of_whole_numbers_are_refused():
     for images in ([[0, 255]], keras.ops.convert_to_tensor([0, 1])):
-        with pytest.raises(ValueError, match=r"^The images are int\d\d; wanted"):
-            function(images)
+        with pytest.raises(ValueError, match=r"^The images are int\d\d; wanted.* floats in \[-1, 1\]"):
+            checked_images(images)
 
 
 def test_whole_numbers_get_a_way_out():
@@ -249,17 +241,10 @@ def test_what_is_no_array_gets_a_way_to_one():
             to_numpy(images)
 
 
-@pytest.mark.every_backend
-def test_lists_of_what_a_model_makes():
-    output = keras.Variable([[0.5, -1.0]]) * 1  # with a history of gradients on torch
-    np.testing.assert_array_equal(to_numpy([output, output]), [[[0.5, -1]], [[0.5, -1]]])
-
-
 # ---- what a generator makes, where it is scored
 
 
-@pytest.mark.every_backend
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
 def test_a_generator_that_has_turned_white_is_no_mistake(dtype):
     rng = np.random.default_rng(0)
     white, grey = rng.uniform(0.5, 1, (4, 3, 3, 1)), np.zeros((4, 3, 3, 1))
@@ -271,7 +256,7 @@ def test_a_generator_that_has_turned_white_is_no_mistake(dtype):
         np.testing.assert_array_equal(pixels, to_uint8(images, (-1, 1)))
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16, np.float32, np.float64])
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, np.float64])
 def test_what_lies_in_0_to_1_is_refused_in_scores_too(dtype):
     few = np.where(np.arange(1000) < 10, 0.2, 0.9)
     for images in (to_unit(LEVELS), np.array([0, 0.1]), few, np.array([-1e-4, 0, 1])):

@@ -117,9 +117,7 @@ def test_other_data_or_epochs_get_another_judge(data, monkeypatch):
     assert y[-1] != 0 and len(names) == len(sets)
 
 
-@pytest.mark.parametrize(
-    "damage", ["cut", "flipped", "empty", "text", "other arrays", "last shape", "nan", "accuracy", "nan accuracy"]
-)
+@pytest.mark.parametrize("damage", ["cut", "other arrays", "last shape", "nan", "accuracy", "nan accuracy"])
 def test_a_damaged_file_is_replaced(damage, data, tmp_path, monkeypatch, capsys):
     """And none of its weights reaches the judge, whose training starts from its own."""
     path = tmp_path / "judge.npz"
@@ -127,13 +125,6 @@ def test_a_damaged_file_is_replaced(damage, data, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(judging, "_fit", lambda *_: None)
     first = train_judge(data)
     whole = path.read_bytes()
-    middle = len(whole) // 2
-    damaged = {
-        "cut": whole[:middle],
-        "flipped": whole[:middle] + bytes(64) + whole[middle + 64 :],
-        "empty": b"",
-        "text": b"not found",
-    }
     with np.load(path) as file:
         arrays = {key: file[key] + 1 for key in file} | {"test_accuracy": 0.5}
     last = str(len(arrays) - 2)
@@ -148,7 +139,7 @@ def test_a_damaged_file_is_replaced(damage, data, tmp_path, monkeypatch, capsys)
         with path.open("wb") as file:
             np.savez(file, **changes[damage])
     else:
-        path.write_bytes(damaged[damage])
+        path.write_bytes(whole[: len(whole) // 2])
     capsys.readouterr()
     again = train_judge(data)
     assert "judge.npz is damaged" in capsys.readouterr().out
@@ -168,15 +159,14 @@ def test_a_judge_that_cannot_be_kept_still_judges(data, tmp_path, monkeypatch, c
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize("policy", ["float32", "mixed_float16", "mixed_bfloat16"])
-def test_a_judge_is_the_same_whatever_the_global_settings(policy, data, cache):
+def test_a_judge_is_the_same_whatever_the_global_settings(data, cache):
     """Trained, kept and shipped ones; before the settings, under them, and images that a generator made under them."""
     x = data[1][0]
     trained, given = train_judge(data, epochs=1), load_judge("digits")
     digits = load_dataset("digits")[1][0]
     wanted = judge_features(trained, x), judge_features(given, digits)
     settings = keras.config.dtype_policy(), keras.config.image_data_format()
-    keras.config.set_dtype_policy(policy)
+    keras.config.set_dtype_policy("mixed_bfloat16")
     keras.config.set_image_data_format("channels_first")
     try:
         kept = train_judge(data, epochs=1)
@@ -192,10 +182,13 @@ def test_a_judge_is_the_same_whatever_the_global_settings(policy, data, cache):
             np.testing.assert_array_equal(judge_features(judge, images), features)
             assert {str(weight.dtype) for weight in judge.model.weights} == {"float32"}
         np.testing.assert_allclose(judge_features(anew, x), wanted[0], atol=1e-3)
-        assert keras.config.dtype_policy().name == policy and keras.config.image_data_format() == "channels_first"
+        assert (
+            keras.config.dtype_policy().name == "mixed_bfloat16"
+            and keras.config.image_data_format() == "channels_first"
+        )
         generator = keras.Sequential([keras.Input((4,)), keras.layers.Dense(144, activation="tanh")])
         images = keras.ops.reshape(generator(np.random.default_rng(0).normal(size=(9, 4))), (9, 12, 12, 1))
-        assert keras.backend.standardize_dtype(images.dtype) == policy.removeprefix("mixed_")
+        assert keras.backend.standardize_dtype(images.dtype) == "bfloat16"
         pixels = keras.ops.convert_to_numpy(images).astype("float32")
         np.testing.assert_array_equal(judge_features(kept, images), judge_features(kept, pixels))
     finally:

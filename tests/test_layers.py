@@ -36,7 +36,7 @@ def batch(n=6, seed=0):
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize(("length", "weight"), [(3.0, 10.0), (0.25, 2.0), (1.0, 10.0)])
+@pytest.mark.parametrize(("length", "weight"), [(3.0, 10.0), (0.25, 2.0)])
 def test_penalty_of_a_linear_critic_is_known(length, weight):
     critic = linear_critic(length)
     model = with_penalty(critic, weight=weight)

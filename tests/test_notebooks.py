@@ -8,6 +8,7 @@ import re
 import runpy
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -302,7 +303,7 @@ def test_publish_stores_outputs_and_stamp(tmp_path, monkeypatch):
     assert len(notebook.cells) == 5 and not any("execution" in cell.metadata for cell in notebook.cells)
     assert "chatter" in "".join(told), "what is dropped from the notebook is shown to its author"
     assert "take tiny off WAITING" in "".join(told)
-    assert "cell  1 of 4  import os" in told[0] and " left" not in "".join(told)  # it never ran before
+    assert " left" not in "".join(told)  # it never ran before
 
 
 def test_publish_estimates_what_is_left_from_the_last_time(tmp_path, monkeypatch):
@@ -321,9 +322,7 @@ def test_publish_estimates_what_is_left_from_the_last_time(tmp_path, monkeypatch
     monkeypatch.setattr(tool, "execute", execute)
     told = []
     tool.publish(path, commit="abc1234", tell=told.append)
-    first, second = (" ".join(line.split()) for line in told[:2])
-    assert first == "2:35 cell 1 of 2 import os about 64:05 left"
-    assert second == "68:08 cell 2 of 2 RESULTS = {'x': 1}"
+    assert "64:05 left" in told[0] and "left" not in told[1]
 
 
 def test_log_lines_of_tensorflow_are_no_output():
@@ -480,7 +479,7 @@ def test_demo_runs_quickly_goes_on_after_a_failure_and_extracts_pictures(tmp_pat
     before = good.read_bytes()
     assert tool.demo([bad, good], tmp_path / "demo") == 1
     out = capsys.readouterr().out
-    assert "undefined_name" in out and "NameError" in out and "\x1b" not in out
+    assert "undefined_name" in out and "NameError" in out and "\x1b" not in out and "\r" not in out
     assert "quick True, data None, accuracy 0.988" in out and "1 of 2" in out
     assert (tmp_path / "demo/02_good/01-cell-1.gif").read_bytes().startswith(b"GIF89a")
     assert code_cells(nbformat.read(tmp_path / "demo/02_good.ipynb", as_version=4))[1].outputs
@@ -505,16 +504,18 @@ def test_a_demo_that_cannot_write_says_where(tmp_path, monkeypatch):
 
 
 def test_demo_shows_on_a_terminal_where_it_is(tmp_path, monkeypatch, capsys):
-    path = write(tmp_path / "03_slow.ipynb", PARAMETERS, "import time\ntime.sleep(3)", "RESULTS = {'x': 1}")
-    assert tool.demo([path], tmp_path / "demo") == 0
-    assert "\r" not in capsys.readouterr().out  # a file gets finished lines alone
+    def execute(notebook, path, quick, at_cell):
+        at_cell(2, 3, None)
+        time.sleep(1.5)  # what is shown on the line is renewed every second
+        return {"results": {"x": 1}}
+
+    path = write(tmp_path / "03_slow.ipynb", PARAMETERS)
+    monkeypatch.setattr(tool, "execute", execute)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert tool.demo([path], tmp_path / "demo") == 0
-    out = capsys.readouterr().out
-    lines = [line.rstrip() for line in out.splitlines()]
-    assert any(re.fullmatch(r"03_slow cell 2 of 3, \d+ s", line) for line in lines)
-    assert any(re.fullmatch(r"03_slow +\d+ s  x 1", line) for line in lines)
-    assert " cell " not in out.split("x 1")[1], "it is done and no longer shown as running"
+    running, done = capsys.readouterr().out.split("x 1")
+    assert "03_slow cell 2 of 3" in running
+    assert " cell " not in done, "it is done and no longer shown as running"
 
 
 def test_demo_runs_the_notebooks_that_are_named():

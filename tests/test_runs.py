@@ -1,9 +1,12 @@
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -43,6 +46,20 @@ def run(folder, n_epochs, callbacks=(), seed=0, **options):
     return models, history
 
 
+def pretend(models, n_epochs, callbacks, initial_epoch=0):
+    """A training of three steps an epoch in which nothing moves: what is saved when, and where, is the same."""
+    networks = list(players(models)) if len(models) > 1 else models
+    model = models[-1]
+    return loop(lambda: {"loss": 1.0}, model, networks, n_epochs, 3, callbacks, initial_epoch, verbose=0)
+
+
+def pretend_run(folder, n_epochs, callbacks=(), **options):
+    """Of one network: go on where the folder's save ends."""
+    model = define_discriminator()
+    save = SaveRun(folder, {model: model}, **options)
+    pretend([model], n_epochs, [save, *callbacks], save.restore())
+
+
 def state(models):
     """All numbers that a training moves: weights, moments of BatchNormalization, random layers, optimizers, pools."""
     variables = {id(variable): variable for model in models for variable in model.variables}
@@ -64,16 +81,56 @@ class StopAfter(keras.callbacks.Callback):
         self.model.stop_training = epoch + 1 == self.n_epochs
 
 
+class KeepSave(keras.callbacks.Callback):
+    """Copy a run's folder after so many epochs: what is left of a run that was stopped then."""
+
+    def __init__(self, n_epochs, folder, copy):
+        super().__init__()
+        self.n_epochs, self.folder, self.copy = n_epochs, folder, copy
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.n_epochs:
+            shutil.copytree(self.folder, self.copy)
+
+
+@cache
+def straight():
+    """What five epochs without a stop end with, their curves, and the save of two."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder, "kept")
+        models, history = run(Path(folder, "run"), 5, [KeepSave(2, Path(folder, "run"), kept)])
+        (save,) = kept.iterdir()
+        return state(models), history, save.read_bytes()
+
+
 @pytest.mark.every_backend
 @pytest.mark.skipif(bool(os.environ.get("KERAS_GEN_XLA")), reason="the new process trains without XLA")
 def test_going_on_in_a_new_process_is_as_if_it_had_never_stopped(tmp_path):
-    straight, history = run(tmp_path / "straight", 4)
-    run(tmp_path / "stopped", 2)
-    code = f"from test_runs import run; run({str(tmp_path / 'stopped')!r}, 4, seed=7)"
+    numbers, history, save = straight()
+    (tmp_path / "epoch-00002.npz").write_bytes(save)
+    code = f"from test_runs import run; run({str(tmp_path)!r}, 5, seed=7)"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=True)
-    models, again = run(tmp_path / "stopped", 4, seed=8)  # all epochs are done: it is restored, and nothing is trained
-    assert equal(state(models), state(straight))
-    assert again.epoch == history.epoch == [0, 1, 2, 3] and again.history == history.history
+    models, again = run(tmp_path, 5, seed=8)  # all epochs are done: it is restored, and nothing is trained
+    assert equal(state(models), numbers)
+    assert again.epoch == history.epoch == [0, 1, 2, 3, 4] and again.history == history.history
+
+
+@pytest.mark.every_backend
+def test_ctrl_c_in_the_middle_of_an_epoch_costs_that_epoch_and_no_more(tmp_path):
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.epoch = epoch
+
+        def on_train_batch_end(self, batch, logs=None):
+            if (self.epoch, batch) == (3, 1):
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, 5, [Interrupt()], every=10)
+    assert saves(tmp_path) == ["epoch-00003.npz"]
+    models, again = run(tmp_path, 5, seed=1, every=10)
+    numbers, history, _ = straight()
+    assert equal(state(models), numbers) and again.history == history.history
 
 
 @pytest.mark.every_backend
@@ -86,18 +143,16 @@ def test_a_cyclegan_goes_on_as_if_it_had_never_stopped(tmp_path):
         models[4].pool, models[5].pool = ImagePool(3), ImagePool(2 if seed == 0 else 9)
         save = SaveRun(folder, players(models))
         initial_epoch = save.restore()
-        restored = state(models)
         frozen = [layer.name for network in models[:4] for layer in (network, *network.layers) if not layer.trainable]
         assert not (initial_epoch and frozen)
         callbacks = [save, *callbacks]
         history = train_cyclegan(*models, make_domains(2, 2), 4, 1, callbacks, initial_epoch, verbose=0)
-        return models, history, initial_epoch, restored
+        return models, history, initial_epoch
 
-    straight, history, _, _ = run_cyclegan(tmp_path / "straight", seed=0)
-    stopped, _, _, _ = run_cyclegan(tmp_path / "stopped", 0, [StopAfter(3)])
-    resumed, again, epoch, restored = run_cyclegan(tmp_path / "stopped", seed=7)
-    assert epoch == 3 and equal(restored, state(stopped))
-    assert equal(state(resumed), state(straight)) and not equal(state(resumed), restored)
+    stop = KeepSave(3, tmp_path / "straight", tmp_path / "stopped")
+    straight, history, _ = run_cyclegan(tmp_path / "straight", 0, [stop])
+    resumed, again, epoch = run_cyclegan(tmp_path / "stopped", seed=7)
+    assert epoch == 3 and equal(state(resumed), state(straight))
     assert (resumed[4].pool.size, resumed[5].pool.size) == (3, 2) and len(resumed[5].pool.images) == 2
     assert again.history == history.history and again.epoch == [0, 1, 2, 3]
 
@@ -114,7 +169,7 @@ def test_a_system_of_ones_own_with_a_loss_that_no_file_could_hold(tmp_path):
         composite.compile(keras.optimizers.Adam(0.1), loss=lambda y, y_hat: keras.ops.abs(y - y_hat))
         return g, q, composite
 
-    def train_it(folder, n_epochs):
+    def train_it(folder, *callbacks):
         g, q, composite = build()
         save = SaveRun(folder, {g: composite, q: composite})
 
@@ -122,35 +177,32 @@ def test_a_system_of_ones_own_with_a_loss_that_no_file_could_hold(tmp_path):
             z = np.random.standard_normal((4, 2))
             return composite.train_on_batch(z, z[:, :1], return_dict=True)
 
-        loop(step, composite, [g, q], n_epochs, 3, save, save.restore(), verbose=0)
+        loop(step, composite, [g, q], 3, 3, [save, *callbacks], save.restore(), verbose=0)
         return g, q, composite
 
     keras.utils.set_random_seed(0)
-    straight = train_it(tmp_path / "straight", 3)
-    keras.utils.set_random_seed(0)
-    train_it(tmp_path / "stopped", 1)
+    straight = train_it(tmp_path / "straight", KeepSave(1, tmp_path / "straight", tmp_path / "stopped"))
     keras.utils.set_random_seed(1)
-    assert equal(state(train_it(tmp_path / "stopped", 3)), state(straight))
+    assert equal(state(train_it(tmp_path / "stopped")), state(straight))
 
 
 @pytest.mark.every_backend
 def test_fit_can_be_saved_too(tmp_path):
     x = np.random.default_rng(0).uniform(0, 1, (64, 6)).astype("float32")
 
-    def fit(folder, n_epochs):
+    def fit(folder, *callbacks):
         image, z = keras.Input((6,)), keras.Input((2,))
         encoder = keras.Model(image, [keras.layers.Dense(2)(image), keras.layers.Dense(2)(image)])
         vae = define_vae(encoder, keras.Model(z, keras.layers.Dense(6, activation="sigmoid")(z)))
         save = SaveRun(folder, {vae: vae})
-        vae.fit(x, x, epochs=n_epochs, initial_epoch=save.restore(), callbacks=[save], verbose=0, shuffle=False)
+        callbacks = [save, *callbacks]
+        vae.fit(x, x, epochs=4, initial_epoch=save.restore(), callbacks=callbacks, verbose=0, shuffle=False)
         return [vae]
 
     keras.utils.set_random_seed(0)
-    straight = fit(tmp_path / "straight", 4)
-    keras.utils.set_random_seed(0)
-    fit(tmp_path / "stopped", 2)
+    straight = fit(tmp_path / "straight", KeepSave(2, tmp_path / "straight", tmp_path / "stopped"))
     keras.utils.set_random_seed(5)
-    assert equal(state(fit(tmp_path / "stopped", 4)), state(straight))
+    assert equal(state(fit(tmp_path / "stopped")), state(straight))
 
 
 # ---- nothing is lost ----
@@ -159,107 +211,86 @@ def test_fit_can_be_saved_too(tmp_path):
 def test_only_the_last_save_stays_and_other_files_are_left_alone(tmp_path):
     for name in ("epoch-notes.txt", "epoch-00009.npz.part", "xepoch-00007.npz"):
         (tmp_path / name).write_text("mine")
-    run(tmp_path, 3)
+    pretend_run(tmp_path, 3)
     assert saves(tmp_path) == ["epoch-00003.npz", "epoch-00009.npz.part", "epoch-notes.txt", "xepoch-00007.npz"]
 
 
 def test_a_new_run_does_not_replace_an_older_one(tmp_path):
-    run(tmp_path, 3)
-    models = make_gan(batchnorm=True)
+    pretend_run(tmp_path, 3)
+    model, steps = define_discriminator(), []
+    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: steps.append(batch))
     for epoch in (0, 2):
-        before = weights(models[0])
         with pytest.raises(ValueError, match=rf"a save of 3 epochs, .* from epoch {epoch} on, .*restore\(\)"):
-            train(*models, make_dataset(), LATENT_DIM, 5, 32, SaveRun(tmp_path, players(models)), epoch, verbose=0)
-        assert equal(before, weights(models[0])) and models[1].trainable
-    assert saves(tmp_path) == ["epoch-00003.npz"]
-    save = SaveRun(tmp_path, players(models))
+            pretend([model], 5, [SaveRun(tmp_path, {model: model}), count], epoch)
+    assert saves(tmp_path) == ["epoch-00003.npz"] and steps == []
+    save = SaveRun(tmp_path, {model: model})
     assert save.restore() == 3
     with pytest.raises(ValueError, match="restore"):  # forgotten to hand on
-        train(*models, make_dataset(), LATENT_DIM, 5, 32, save, verbose=0)
-    train(*models, make_dataset(), LATENT_DIM, 4, 32, save, 3, verbose=0)
+        pretend([model], 5, save)
+    pretend([model], 4, save, 3)
     assert saves(tmp_path) == ["epoch-00004.npz"]
 
 
 def test_a_save_of_somebody_else_stays(tmp_path):
     """Only what was restored, or written, is replaced by the next save."""
-    run(tmp_path, 2)
+    pretend_run(tmp_path, 2)
     (tmp_path / "epoch-00001.npz").write_bytes(b"kept by hand")
-    run(tmp_path, 3)
+    pretend_run(tmp_path, 3)
     assert saves(tmp_path) == ["epoch-00001.npz", "epoch-00003.npz"]
-    models = make_gan()  # that are not restored, but go on where other ones were
-    train(*models, make_dataset(), LATENT_DIM, 4, 32, SaveRun(tmp_path, players(models)), 3, verbose=0)
+    model = define_discriminator()  # that is not restored, but goes on where another one was
+    pretend([model], 4, SaveRun(tmp_path, {model: model}), 3)
     assert saves(tmp_path) == ["epoch-00001.npz", "epoch-00003.npz", "epoch-00004.npz"]
 
 
 def test_the_same_callback_in_two_trainings(tmp_path):
-    models = make_gan()
-    save = SaveRun(tmp_path, players(models))
-    train(*models, make_dataset(), LATENT_DIM, 1, 32, save, verbose=0)
-    train(*models, make_dataset(), LATENT_DIM, 2, 32, save, 1, verbose=0)
-    assert saves(tmp_path) == ["epoch-00002.npz"]
-
-
-def test_an_epoch_that_is_saved_again_is_there(tmp_path):
-    """The first save was put aside by hand, and the same callback trains from the beginning once more."""
-    models = make_gan()
-    save = SaveRun(tmp_path, players(models))
-    train(*models, make_dataset(), LATENT_DIM, 1, 32, save, verbose=0)
+    """The second time from the beginning once more: the first save was put aside by hand."""
+    model = define_discriminator()
+    save = SaveRun(tmp_path, {model: model})
+    pretend([model], 1, save)
     (tmp_path / "epoch-00001.npz").rename(tmp_path / "first.npz")
-    train(*models, make_dataset(), LATENT_DIM, 1, 32, save, verbose=0)
+    pretend([model], 1, save)
     assert saves(tmp_path) == ["epoch-00001.npz", "first.npz"]
+    pretend([model], 2, save, 1)
+    assert saves(tmp_path) == ["epoch-00002.npz", "first.npz"]
 
 
 @pytest.mark.parametrize(("n_epochs", "every", "last"), [(5, 2, 5), (3, 5, 3), (4, 2, 4)])
 def test_every_few_epochs_and_the_last(tmp_path, n_epochs, every, last):
     seen = []
     look = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(saves(tmp_path)))
-    run(tmp_path, n_epochs, [look], every=every)
+    pretend_run(tmp_path, n_epochs, [look], every=every)
     number = [epoch // every * every for epoch in range(n_epochs)]
     assert seen == [[f"epoch-{n:05d}.npz"] if n else [] for n in number]
     assert saves(tmp_path) == [f"epoch-{last:05d}.npz"]
 
 
-@pytest.mark.parametrize("how", ["early stopping", pytest.param("Ctrl-C", marks=pytest.mark.every_backend), "an error"])
+@pytest.mark.parametrize("how", ["early stopping", "an error"])
 def test_the_last_whole_epoch_is_saved_however_the_run_ends(tmp_path, how):
-    """Ctrl-C in the middle of the fourth epoch: the save is of three, and going on from it is as if never stopped."""
+    def fail(epoch, logs):
+        if epoch == 3:
+            raise RuntimeError
 
-    class End(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.epoch = epoch
-
-        def on_train_batch_end(self, batch, logs=None):
-            if (self.epoch, batch) == (3, 1) and how != "early stopping":
-                raise KeyboardInterrupt if how == "Ctrl-C" else RuntimeError
-
-    callbacks = [StopAfter(3)] if how == "early stopping" else [End()]
-    try:
-        run(tmp_path / "stopped", 5, callbacks, every=10)
-    except (KeyboardInterrupt, RuntimeError):
-        assert how != "early stopping"
-    assert saves(tmp_path / "stopped") == ["epoch-00003.npz"]
-    models, history = run(tmp_path / "stopped", 5, seed=1, every=10)
-    straight, whole = run(tmp_path / "straight", 5)
-    assert equal(state(models), state(straight)) and history.history == whole.history
+    if how == "an error":
+        with pytest.raises(RuntimeError):
+            pretend_run(tmp_path, 5, [keras.callbacks.LambdaCallback(on_epoch_begin=fail)], every=10)
+    else:
+        pretend_run(tmp_path, 5, [StopAfter(3)], every=10)
+    assert saves(tmp_path) == ["epoch-00003.npz"]
 
 
 def test_weights_that_are_not_finite_are_not_saved(tmp_path, capsys):
     """The losses of the last step are computed before its update: they are fine."""
-    models = make_gan()
+    model = define_discriminator()
 
-    class Break(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            if self.last and batch == 3:
-                models[0].layers[-1].bias.assign([np.nan])
+    def spoil(epoch, logs):
+        if epoch == 2:
+            model.layers[-1].bias.assign([np.nan])
 
-        def on_epoch_begin(self, epoch, logs=None):
-            self.last = epoch == 2
-
-    save = SaveRun(tmp_path, players(models))
-    history = train(*models, make_dataset(), LATENT_DIM, 3, 32, [Break(), save], verbose=0)
-    assert np.isfinite(list(history.history.values())).all()
+    save = SaveRun(tmp_path, {model: model})
+    pretend([model], 3, [keras.callbacks.LambdaCallback(on_epoch_end=spoil), save])
     assert "Epoch 3 is not saved: 1 arrays hold numbers that are not finite." in capsys.readouterr().out
     assert saves(tmp_path) == ["epoch-00002.npz"]
-    assert save.restore() == 2 and all(np.isfinite(weight).all() for weight in weights(models[0]))
+    assert save.restore() == 2 and all(np.isfinite(weight).all() for weight in weights(model))
 
 
 def test_a_training_that_diverges_keeps_the_last_good_save(tmp_path, capsys):
@@ -277,71 +308,51 @@ def test_a_training_that_diverges_keeps_the_last_good_save(tmp_path, capsys):
     assert "Stopped in epoch 3, batch 2: " in capsys.readouterr().out
 
 
-KILLED = """
-import os, sys, time
-import keras_gen.runs as module
-from test_runs import run
+def test_killed_at_every_step_of_a_save(tmp_path, monkeypatch):
+    """A copy of the folder before each call that touches the disk is what a kill would have left: what was saved in it
+    is whole, and the run goes on from it as if never killed."""
+    left = []
 
-# The process stops for good where the test kills it: at the n-th of the calls by which a save touches the disk.
-calls, stop_at = [], int(sys.argv[2])
+    def stopping(name, call):
+        def copy_first(*args, **kwargs):
+            if name == "savez":
+                args[0].write(b"half a file")
+                args[0].flush()
+            left.append((name, tmp_path / f"{len(left) + 1}"))
+            shutil.copytree(tmp_path / "run", left[-1][1])
+            if name == "savez":
+                args[0].seek(0)
+            return call(*args, **kwargs)
 
-def stopping(name, call):
-    def wrapped(*args, **kwargs):
-        if sys._getframe(1).f_code.co_name in ("_write", "write_npz"):
-            calls.append(name)
-            if len(calls) == stop_at:
-                if name == "savez":
-                    args[0].write(b"half a file")
-                    args[0].flush()
-                print("at", name, flush=True)
-                time.sleep(600)
-        return call(*args, **kwargs)
-    return wrapped
+        return copy_first
 
-module.np.savez = stopping("savez", module.np.savez)
-module.os.replace = stopping("replace", module.os.replace)
-module.os.remove = stopping("remove", module.os.remove)
-run(sys.argv[1], 3)
-print("done", flush=True)
-"""
-
-
-@pytest.mark.parametrize(
-    ("stop_at", "where", "left", "epoch"),
-    [
-        (1, "savez", ["epoch-00001.npz.part"], 0),
-        (2, "replace", ["epoch-00001.npz.part"], 0),
-        (3, "savez", ["epoch-00001.npz", "epoch-00002.npz.part"], 1),
-        (4, "replace", ["epoch-00001.npz", "epoch-00002.npz.part"], 1),
-        (5, "remove", ["epoch-00001.npz", "epoch-00002.npz"], 2),
-        (6, "savez", ["epoch-00002.npz", "epoch-00003.npz.part"], 2),
-    ],
-)
-def test_killed_at_every_step_of_a_save(tmp_path, stop_at, where, left, epoch):
-    """Before each call that touches the disk: what was saved is whole, and the run goes on as if never killed."""
-    command = [sys.executable, "-c", KILLED, str(tmp_path), str(stop_at)]
-    process = subprocess.Popen(command, cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True)
-    try:
-        assert next(line for line in process.stdout if line.startswith(("at", "done"))) == f"at {where}\n"
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-    assert [re.sub(r"npz\.\d+\.part", "npz.part", name) for name in saves(tmp_path)] == left
-    models = make_gan(batchnorm=True)
-    assert SaveRun(tmp_path, players(models)).restore() == epoch
-    if stop_at in (3, 5):
-        resumed, _ = run(tmp_path, 3, seed=4)
-        straight, _ = run(tmp_path / "straight", 3)
-        assert equal(state(resumed), state(straight))
-        assert [name for name in saves(tmp_path) if "epoch-00003" in name] == ["epoch-00003.npz"]
+    with monkeypatch.context() as patch:
+        for module, name in ((np, "savez"), (os, "replace"), (os, "remove")):
+            patch.setattr(module, name, stopping(name, getattr(module, name)))
+        run(tmp_path / "run", 3)
+    found = [(name, [re.sub(r"npz\.\d+\.part", "npz.part", file) for file in saves(folder)]) for name, folder in left]
+    assert found[:6] == [
+        ("savez", ["epoch-00001.npz.part"]),
+        ("replace", ["epoch-00001.npz.part"]),
+        ("savez", ["epoch-00001.npz", "epoch-00002.npz.part"]),
+        ("replace", ["epoch-00001.npz", "epoch-00002.npz.part"]),
+        ("remove", ["epoch-00001.npz", "epoch-00002.npz"]),
+        ("savez", ["epoch-00002.npz", "epoch-00003.npz.part"]),
+    ]
+    for (_, folder), epoch in zip(left, [0, 0, 1, 1, 2, 2], strict=False):
+        assert SaveRun(folder, players(make_gan(batchnorm=True))).restore() == epoch
+    folder = left[4][1]
+    models, _ = run(folder, 5, seed=4)
+    assert equal(state(models), straight()[0])
+    assert [name for name in saves(folder) if "epoch-00005" in name] == ["epoch-00005.npz"]
 
 
 # ---- what is refused ----
 
 
 def test_models_that_are_not_those_of_the_save(tmp_path):
-    run(tmp_path / "gan", 1)
+    saved = make_gan(batchnorm=True)
+    pretend(saved, 1, SaveRun(tmp_path / "gan", players(saved)))
     for other in (make_gan(), make_gan(n_classes=3)):
         with pytest.raises(
             ValueError, match=r"saved with other models.*generator, discriminator, in all \d.*given are"
@@ -356,7 +367,7 @@ def test_models_that_are_not_those_of_the_save(tmp_path):
         )
 
     models, save = cyclegan([0, 1, 2, 3])
-    train_cyclegan(*models, make_domains(1, 1), 1, callbacks=save, verbose=0)
+    pretend(models, 1, save)
     with pytest.raises(ValueError, match="in another order: d_A, d_B, g_AtoB, g_BtoA"):
         cyclegan([1, 0, 2, 3])[1].restore()  # of one shape: nothing but the names tells them apart
     assert cyclegan([0, 1, 2, 3])[1].restore() == 1
@@ -377,21 +388,22 @@ def test_names_that_keras_made_up_may_differ(tmp_path):
 
 
 def test_the_newest_of_several_saves_is_taken(tmp_path):
-    run(tmp_path, 2)
+    pretend_run(tmp_path, 2)
     second = (tmp_path / "epoch-00002.npz").read_bytes()
-    run(tmp_path, 10)
+    pretend_run(tmp_path, 10)
     (tmp_path / "epoch-00002.npz").write_bytes(second)
-    assert SaveRun(tmp_path, players(make_gan(batchnorm=True))).restore() == 10
+    model = define_discriminator()
+    assert SaveRun(tmp_path, {model: model}).restore() == 10 and model.history.epoch == list(range(10))
 
 
 def test_a_damaged_save_is_named(tmp_path):
-    run(tmp_path, 1)
-    path = tmp_path / "epoch-00001.npz"
+    pretend_run(tmp_path, 1)
+    path, model = tmp_path / "epoch-00001.npz", define_discriminator()
     whole = path.read_bytes()
     for damage in (lambda: path.write_bytes(whole[:2000]), lambda: path.write_bytes(b""), lambda: np.savez(path, x=1)):
         damage()
         with pytest.raises(ValueError, match=r"epoch-00001.npz is damaged .*Delete it"):
-            SaveRun(tmp_path, players(make_gan(batchnorm=True))).restore()
+            SaveRun(tmp_path, {model: model}).restore()
 
 
 def test_arguments_that_make_no_saver(tmp_path):
@@ -418,7 +430,8 @@ def test_a_folder_that_cannot_be_written_to_is_named_at_once(tmp_path, monkeypat
 
 def test_a_save_holds_numbers_and_text_only(tmp_path):
     """No code: np.load refuses pickles, and the curves are JSON."""
-    _, history = run(tmp_path, 2)
+    models = make_gan()
+    history = pretend(models, 2, SaveRun(tmp_path, players(models)))
     with np.load(tmp_path / "epoch-00002.npz", allow_pickle=False) as file:
         arrays = dict(file)
     assert {array.dtype.kind for array in arrays.values()} <= set("fiuU")
@@ -442,13 +455,16 @@ def test_a_save_holds_numbers_and_text_only(tmp_path):
     ],
 )
 def test_a_save_is_verified_before_the_first_weight_is_set(tmp_path, spoil, message):
-    run(tmp_path, 1)
+    models = make_gan(batchnorm=True)
+    pretend(models, 1, SaveRun(tmp_path, players(models)))
     path = tmp_path / "epoch-00001.npz"
     with np.load(path) as file:
         saved = dict(file)
     spoil(saved)
     np.savez(path, **saved)
-    models = make_gan(batchnorm=True)
+    np.random.seed(9)
+    for weight in models[0].weights:
+        weight.assign(weight + 1)
     before, random_state = [weights(model) for model in models], np.random.get_state()[1].copy()
     with pytest.raises(ValueError, match=message):
         SaveRun(tmp_path, players(models)).restore()
@@ -525,18 +541,18 @@ def restored(folder, rate, optimizer=keras.optimizers.Adam):
 def test_a_rate_that_was_compiled_anew_stays_and_one_that_a_callback_changed_comes_back(tmp_path, capsys):
     models, save, _ = restored(tmp_path, 1e-3)
     fall = keras.callbacks.LearningRateScheduler(lambda epoch: 5e-4)
-    train(*models, make_dataset(), LATENT_DIM, 1, 32, [fall, save], verbose=0)
+    pretend(models, 1, [fall, save])
     models, save, epoch = restored(tmp_path, 1e-3)
     assert epoch == 1 and rates(models) == pytest.approx([5e-4, 1e-3])  # the callback's `model` is the composite
     assert capsys.readouterr().out == ""
-    train(*models, make_dataset(), LATENT_DIM, 2, 32, save, 1, verbose=0)
+    pretend(models, 2, save, 1)
     assert rates(restored(tmp_path, 1e-3)[0]) == pytest.approx([5e-4, 1e-3])  # still the rate of this run
     assert capsys.readouterr().out == ""
     smaller, save, _ = restored(tmp_path, 1e-4)
     assert rates(smaller) == pytest.approx([1e-4, 1e-4])
     assert "0.0001, as compiled now; the save has 0.0005" in capsys.readouterr().out
     assert equal(weights(smaller[0]), weights(models[0]))
-    train(*smaller, make_dataset(), LATENT_DIM, 3, 32, save, 2, verbose=0)
+    pretend(smaller, 3, save, 2)
     assert rates(restored(tmp_path, 1e-4)[0]) == pytest.approx([1e-4, 1e-4])  # this run's own rate from now on
     assert rates(restored(tmp_path, 1e-3)[0]) == pytest.approx([1e-3, 1e-3])
 
@@ -565,7 +581,7 @@ def test_a_save_is_on_the_disk_before_its_predecessor_goes(tmp_path, monkeypatch
             return original(*args)
 
         monkeypatch.setattr(os, name, spy)
-    run(tmp_path, 2)
+    pretend_run(tmp_path, 2)
     once = ["fsync", "replace"] + ["folder"] * (os.name != "nt")
     assert done == once + once + ["remove"]
 
@@ -585,7 +601,7 @@ def test_a_disk_that_is_full_for_a_moment_costs_one_save(tmp_path, monkeypatch, 
     monkeypatch.setattr(np, "savez", full)
     seen = []
     look = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: seen.append(saves(tmp_path)))
-    run(tmp_path, 4, [look])
+    pretend_run(tmp_path, 4, [look])
     expected = [[]] + [[f"epoch-{n:05d}.npz"] for n in ((2, 3) if when == 1 else (1, 2, 2))]
     assert seen == ([[], *expected] if when == 1 else expected)
     assert saves(tmp_path) == ["epoch-00004.npz"]

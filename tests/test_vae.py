@@ -252,19 +252,16 @@ def test_beta_can_be_phased_in_between_epochs():
 
 
 @pytest.mark.every_backend
-@pytest.mark.parametrize("prior", [None, "couplings"])
-def test_saved_and_loaded_it_gives_the_same_and_goes_on_training(prior, tmp_path):
-    prior = prior and Couplings(n_couplings=3, width=7)
+def test_saved_and_loaded_it_gives_the_same_and_goes_on_training(tmp_path):
+    prior = Couplings(n_couplings=3, width=7)
     vae, x = define_vae(*build_networks(), beta=0.3, prior=prior), draw_stripes()
-    if prior:
-        still = [ops.convert_to_numpy(w) for w in prior.trainable_weights]
+    still = [ops.convert_to_numpy(w) for w in prior.trainable_weights]
     vae.fit(x, x, verbose=0)
-    if prior:
-        assert any(np.any(ops.convert_to_numpy(w) != s) for w, s in zip(prior.trainable_weights, still, strict=True))
-        copy = VAE.from_config(vae.get_config()).sampling.prior
-        assert (copy.n_couplings, copy.width) == (3, 7)
-    layer = Sampling.from_config(vae.sampling.get_config())
-    assert isinstance(layer.prior, Couplings) if prior else layer.prior is None
+    assert any(np.any(ops.convert_to_numpy(w) != s) for w, s in zip(prior.trainable_weights, still, strict=True))
+    copy = VAE.from_config(vae.get_config()).sampling.prior
+    assert (copy.n_couplings, copy.width) == (3, 7)
+    assert isinstance(Sampling.from_config(vae.sampling.get_config()).prior, Couplings)
+    assert Sampling.from_config(Sampling().get_config()).prior is None
     vae.save(tmp_path / "vae.keras")
     loaded = keras.models.load_model(tmp_path / "vae.keras")
     assert isinstance(loaded, VAE) and float(loaded.sampling.beta) == pytest.approx(0.3)
@@ -503,7 +500,7 @@ def test_a_bound_of_another_likelihood_is_no_bound():
     assert np.isfinite(elbo(vae, x)).all()
 
 
-@pytest.mark.parametrize("activation", [None, "tanh", "relu", "softplus"])
+@pytest.mark.parametrize("activation", ["tanh", "relu"])  # below 0, and above 1
 def test_a_decoder_that_does_not_end_in_a_sigmoid(activation):
     encoder, decoder = build_networks()
     stretched = 10 * (decoder.outputs[0] - 0.5)

@@ -10,12 +10,14 @@ it into the notebooks, as a badge that opens them in Colab and a cell that insta
 
 import argparse
 import base64
+import io
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import nbformat
@@ -134,22 +136,33 @@ def models_of(notebook):
     return sorted(path for path in MODELS.glob("*.npz") if path.stem in names)
 
 
-def build_wheel(models):
-    """Build a wheel of the module with these models, from a copy: building leaves files behind. Returns bytes."""
+def build_wheel():
+    """Build a wheel of the module with all models, from a copy: building leaves files behind. Returns bytes."""
     with tempfile.TemporaryDirectory() as place:
         copy = Path(place)
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
         shutil.copytree(ROOT / "keras_gen", copy / "keras_gen", ignore=shutil.ignore_patterns("__pycache__"))
-        pretrained = copy / MODELS.relative_to(ROOT)
-        pretrained.mkdir(parents=True)
-        for path in models:
-            shutil.copy(path, pretrained)
+        shutil.copytree(MODELS, copy / MODELS.relative_to(ROOT))
         built = subprocess.run([sys.executable, "-c", BUILD_WHEEL], cwd=copy, capture_output=True, text=True)
         if built.returncode:
             sys.exit(f"The wheel could not be built:\n{built.stderr}")
         (wheel,) = copy.glob("*.whl")
         return wheel.read_bytes()
+
+
+def with_models(wheel, models):
+    """The wheel of the module with these of its models alone, in its list of files too; bytes."""
+    others = {path.name for path in MODELS.iterdir()} - {path.name for path in models}
+    with zipfile.ZipFile(io.BytesIO(wheel)) as whole, zipfile.ZipFile(small := io.BytesIO(), "w") as part:
+        for file in whole.infolist():
+            content = whole.read(file)
+            if file.filename.endswith(".dist-info/RECORD"):  # a line a file: its name, its hash, its size
+                lines = content.decode().splitlines(keepends=True)
+                content = "".join(line for line in lines if Path(line.split(",")[0]).name not in others)
+            if Path(file.filename).name not in others:
+                part.writestr(file, content)
+    return small.getvalue()
 
 
 def wheel_cell(wheel):
@@ -162,13 +175,13 @@ def wheel_cell(wheel):
     )
 
 
-def write_copies(paths, folder):
+def write_copies(paths, folder, wheel):
     """Write a copy of each notebook, with its published outputs and with the module in its first code cell."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         models = models_of(notebook)
-        cell = wheel_cell(build_wheel(models))
+        cell = wheel_cell(with_models(wheel, models))
         unlink(notebook)
         notebook.cells.insert(1, cell)
         copy = folder / path.name
@@ -182,5 +195,5 @@ def write_copies(paths, folder):
 if __name__ == "__main__":
     argparse.ArgumentParser(description="Write notebooks that bring the module along into build/colab/.").parse_args()
     target = ROOT / "build" / "colab"
-    write_copies(sorted((ROOT / "notebooks").glob("*.ipynb")), target)
+    write_copies(sorted((ROOT / "notebooks").glob("*.ipynb")), target, build_wheel())
     print(f"\nThe notebooks for Colab, Kaggle and any other Jupyter are in {target}")
