@@ -56,7 +56,7 @@ from .plots import (
     show_pictures,
     tile_images,
 )
-from .pretrained import load_pretrained
+from .pretrained import load_pretrained, read_recipe
 from .runs import SaveRun
 from .vae import VAE, Couplings, Sampling, binarize, define_vae, elbo, iwae_bound, reconstruction_loss
 

@@ -13,7 +13,9 @@ from .vae import VAE  # noqa: F401  one of the files is of this class: Keras kno
 # Settings that newer versions of Keras write although they are at their default, and that older ones refuse.
 NEW_DEFAULTS = {"renorm": False, "renorm_momentum": 0.99}
 
-FOLDER = CHECKOUT / "data" / "pretrained" if CHECKOUT else Path(__file__).resolve().parent / "pretrained_models"
+_PACKAGE = Path(__file__).resolve().parent
+FOLDER = CHECKOUT / "data" / "pretrained" if CHECKOUT else _PACKAGE / "pretrained_models"
+RECIPES = CHECKOUT / "trainings" if CHECKOUT else _PACKAGE / "trainings"
 
 
 def load_pretrained(name="faces_generator"):
@@ -54,6 +56,27 @@ def load_pretrained(name="faces_generator"):
             raise ValueError("a weight is not finite")
         model.set_weights(weights)
     return model
+
+
+def read_recipe(name):
+    """Read the program that trained a model which comes with the project: networks, step and score, all in one file.
+
+    Args:
+        name: as in `load_pretrained`.
+
+    Returns:
+        The text of its file in trainings/, which `python run.py pretrain` runs.
+
+    Raises:
+        ValueError: an unknown name.
+    """
+    file = {"zebra2horse": "horse2zebra"}.get(name, "judges" if str(name).startswith("judge_") else name)
+    if name not in shipped_files():
+        there = sorted(shipped_files())
+        raise ValueError(
+            f"There is no pretrained model {name!r}; there are: {', '.join(there)}.{did_you_mean(name, there)}"
+        )
+    return (RECIPES / f"{file}.py").read_text(encoding="utf-8")
 
 
 def shipped_files():

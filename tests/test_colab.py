@@ -85,10 +85,12 @@ def test_wheel_holds_the_module_and_the_models_that_the_notebook_names(path, cop
     files = {file.relative_to(colab.ROOT).as_posix() for file in (colab.ROOT / "keras_gen").rglob("*.py")}
     with zipfile.ZipFile(io.BytesIO(wheel_of(read(copies / path.name).cells[1]))) as wheel:
         packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
-        assert packed == files | {f"keras_gen/pretrained_models/{name}" for name in models}
+        trainings = {f"keras_gen/trainings/{file.name}" for file in (colab.ROOT / "trainings").glob("*.py")}
+        assert packed == files | trainings | {f"keras_gen/pretrained_models/{name}" for name in models}
         for name in packed:
-            folder = colab.ROOT if name.endswith(".py") else colab.MODELS
-            original = folder / (name if name.endswith(".py") else Path(name).name)
+            original = colab.MODELS / Path(name).name
+            if name.endswith(".py"):
+                original = colab.ROOT / name.replace("keras_gen/trainings/", "trainings/")
             assert wheel.read(name) == original.read_bytes()
         (record,) = (name for name in wheel.namelist() if name.endswith("RECORD"))
         recorded = {row[0]: row[1] for row in csv.reader(wheel.read(record).decode().splitlines())}

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from keras_gen import DataUnavailable, generate_latent_points, load_dataset
 from keras_gen import pretrained as module
 from keras_gen.judge import Judge, predict_labels
-from keras_gen.pretrained import load_pretrained, save_pretrained
+from keras_gen.pretrained import load_pretrained, read_recipe, save_pretrained
 
 
 @pytest.mark.every_backend
@@ -192,3 +192,13 @@ def test_float32_whatever_the_policy_that_it_was_saved_or_loaded_under(policy, t
     np.testing.assert_array_equal(under, wanted)
     assert {layer.compute_dtype for layer in tiny.layers} == {"float32"} and mixed.layers[1].compute_dtype != "float32"
     assert tiny.predict_on_batch(np.ones((2, LATENT_DIM), "float32")).dtype == "float32"
+
+
+def test_the_recipe_of_every_shipped_model_can_be_read():
+    for name in module.shipped_files():
+        recipe = read_recipe(name)
+        compile(recipe, name, "exec")
+        assert "def train(" in recipe and "def score(" in recipe
+    assert "FadedColours" in read_recipe("zebra2horse") and "train_judge" in read_recipe("judge_digits")
+    with pytest.raises(ValueError, match=r"no pretrained model 'horse_zebra'; .* mean 'horse2zebra'\?"):
+        read_recipe("horse_zebra")

@@ -158,9 +158,10 @@ def test_public_names_are_those_of_the_package():
 def test_the_wheel_holds_the_whole_package(wheel):
     """That it works where nothing of the checkout is at hand: test_colab.py."""
     files = {path.relative_to(ROOT).as_posix() for path in MODULE}
+    trainings = {f"keras_gen/trainings/{path.name}" for path in (ROOT / "trainings").glob("*.py")}
     models = {f"keras_gen/pretrained_models/{path.name}" for path in (ROOT / "data" / "pretrained").iterdir()}
     with zipfile.ZipFile(io.BytesIO(wheel)) as packed:
-        assert {name for name in packed.namelist() if ".dist-info/" not in name} == files | models
+        assert {name for name in packed.namelist() if ".dist-info/" not in name} == files | models | trainings
 
 
 def test_public_names_are_documented():

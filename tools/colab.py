@@ -142,7 +142,8 @@ def build_wheel():
         copy = Path(place)
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, copy)
-        shutil.copytree(ROOT / "keras_gen", copy / "keras_gen", ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("keras_gen", "trainings"):
+            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", ".*"))
         shutil.copytree(MODELS, copy / MODELS.relative_to(ROOT))
         built = subprocess.run([sys.executable, "-c", BUILD_WHEEL], cwd=copy, capture_output=True, text=True)
         if built.returncode:
