@@ -100,7 +100,7 @@ def check(code, steps, capsys, resets_itself=RESETS_ITSELF):
 PROGRAMS = [path for path in sorted((TESTS.parent / "notebooks").glob("*.ipynb")) if program(path)]
 
 
-@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PROGRAMS, ids=[path.stem for path in PROGRAMS])
 def test_a_lessons_program_runs_alone_and_trains_each_network_in_its_own_steps(path, steps, capsys):
     check(program(path), steps, capsys)
 
