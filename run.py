@@ -51,7 +51,7 @@ for authors
   pretrain NAME      train a model that comes with the project; without NAME: which, how long; --score: only score it
   docs               build the site into build/site/html/: notebooks, errata, the module's reference
   links              write the public address of pyproject.toml into the notebooks and README
-  readme             write README's table and pictures from the published notebooks
+  readme             write README's tables and pictures, and docs/results.md, from the published notebooks
 
 The first task installs everything into .venv: {SIZE}. Should anything
 be wrong with it, delete .venv and start again."""

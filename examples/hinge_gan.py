@@ -4,7 +4,7 @@
     python examples/hinge_gan.py --epochs 50     goes on where the run before stopped, Ctrl-C included
 
 A GAN whose discriminator learns by the hinge loss, real images above 1 and fakes below -1, while the generator simply
-raises its score (Lim and Ye 2017; Miyato et al. 2018 made it known): two losses, which the lecture's `train` has not.
+raises its score (Lim and Ye 2017; Miyato et al. 2018 made it known): two losses, where `train` has one.
 `loop` drives Keras's callbacks and returns a `History`, so your own callbacks work as they do with `fit`; those that
 watch a curve need to be told which way is better: `EarlyStopping(monitor="g_loss", mode="min")`. `SaveRun` saves the
 whole run, where `ModelCheckpoint` would see the composite alone, without the discriminator's optimizer.

@@ -130,6 +130,9 @@ class LinearDecay(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.restore()
 
+    def on_train_end(self, logs=None):
+        self.restore()  # of an epoch that was interrupted
+
     def restore(self):
         """Set the full rates again, where an epoch has scaled them."""
         for optimizer, rate in zip(self.optimizers, self.rates, strict=False):

@@ -81,7 +81,9 @@ def checked_labels(labels, n_images, n_classes=None):
         ValueError: labels that are not integers, of another shape or of another class, or none.
     """
     labels = to_numpy(labels)
-    if labels.dtype.kind not in "iu" or labels.shape not in ((n_images,), (n_images, 1)) or n_images == 0:
+    if n_images == 0:
+        raise ValueError("There are no labels.")
+    if labels.dtype.kind not in "iu" or labels.shape not in ((n_images,), (n_images, 1)):
         way = ""
         if labels.ndim == 2 and labels.shape[1] > 1:
             way = " One-hot rows become integers with labels.argmax(axis=1)."
@@ -96,7 +98,7 @@ def checked_labels(labels, n_images, n_classes=None):
     return labels.reshape(-1).astype(np.int64)
 
 
-def check_labels(labels, n_images, name, network):
+def check_embeddings(labels, n_images, name, network):
     """Raise ValueError unless `labels` are integers, one for each image, that a network's embeddings know."""
     labels = checked_labels(labels, n_images)
     sizes = [layer.input_dim for layer in layers_of(network) if isinstance(layer, keras.layers.Embedding)]

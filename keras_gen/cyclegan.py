@@ -182,10 +182,7 @@ def train_cyclegan(
 
     decay = LinearDecay([model.optimizer for model in (d_model_A, d_model_B, c_model_AtoB, c_model_BtoA)])
     callbacks = [decay, *keras.tree.flatten(callbacks or ())]
-    try:
-        return loop(step, c_model_AtoB, networks, n_epochs, len(train_a) // n_batch, callbacks, initial_epoch, verbose)
-    finally:
-        decay.restore()  # of an epoch that was interrupted
+    return loop(step, c_model_AtoB, networks, n_epochs, len(train_a) // n_batch, callbacks, initial_epoch, verbose)
 
 
 def check_cyclegan(d_model_A, d_model_B, g_model_AtoB, g_model_BtoA, c_model_AtoB, c_model_BtoA, dataset, n_batch):

@@ -13,7 +13,10 @@ CHECKOUT = _ROOT if (_ROOT / "pyproject.toml").is_file() else None
 
 
 class DataUnavailable(OSError):
-    """A real data set is neither on this machine nor can it be downloaded; the message says what to do."""
+    """A data set is neither here nor can it be downloaded, or a file that comes with the project is damaged.
+
+    The message says what to do.
+    """
 
 
 def keras_home():

@@ -16,9 +16,9 @@ from .checks import (
     check_answers,
     check_array,
     check_compiled,
+    check_embeddings,
     check_generator_range,
     check_images,
-    check_labels,
     check_network,
     layers_of,
     loss_of,
@@ -137,6 +137,9 @@ def train(
 ):
     """Train generator and discriminator in turns (Goodfellow et al. 2014, algorithm 1 with one step each).
 
+    The discriminator learns from fakes as the generator makes them in its own step: a batch normalisation in it goes by
+    the batch, where the lecture's `predict` goes by the moving averages, which are other pictures.
+
     Args:
         g_model, d_model, gan_model: the generator, the compiled discriminator and `define_gan` of the two.
         dataset: images, or `(images, labels)` for a conditional GAN; uint8, or float in [-1, 1]. Fakes are asked for
@@ -144,9 +147,6 @@ def train(
         latent_dim: size of the generator's latent input.
         n_batch: images a step, an even number: the discriminator sees half real, half fake ones.
         n_epochs, callbacks, initial_epoch, verbose: as in `loop`. The callbacks' `model` is `gan_model`.
-
-    The discriminator learns from fakes as the generator makes them in its own step: a batch normalisation in it goes by
-    the batch, where the lecture's `predict` goes by the moving averages, which are other pictures.
 
     Returns:
         A `keras.callbacks.History` with the means of each epoch: `d_loss_real`, `d_loss_fake`, `g_loss` in the units of
@@ -343,7 +343,7 @@ def check_discriminator(d_model, dataset, n_batch):
             f"n_batch must be even, half of it real and half fake for the discriminator; given: {n_batch}."
         )
     if labels is not None:
-        check_labels(labels, len(images), "discriminator", d_model)
+        check_embeddings(labels, len(images), "discriminator", d_model)
     if d_model.output_shape != (None, 1):
         raise ValueError(
             f"d_model must give one answer an image, shape (None, 1); its output is {d_model.output_shape}. A map of "
@@ -373,6 +373,6 @@ def check_training(g_model, d_model, gan_model, dataset, latent_dim, n_batch):
     images, labels = split_dataset(dataset)
     inputs = [noise_points(latent_dim)]
     if labels is not None:
-        check_labels(labels, len(images), "generator", g_model)
+        check_embeddings(labels, len(images), "generator", g_model)
         inputs.append(np.resize(labels, (len(inputs[0]), 1)))
     check_generator_range("g_model", g_model, inputs)

@@ -133,7 +133,7 @@ def mode_coverage(judge, images, *, real_labels):
     """
     n_classes, predicted = count_classes(judge), predict_labels(judge, images)
     real_labels = to_numpy(real_labels)
-    real_labels = checked_labels(real_labels, len(real_labels), n_classes)
+    real_labels = checked_labels(real_labels, real_labels.size, n_classes)
     shares = np.bincount(predicted, minlength=n_classes) / len(predicted)
     real = np.bincount(real_labels, minlength=n_classes) / len(real_labels)
     hit = (real > 0) & (shares > 0) & (shares >= real / 10)

@@ -38,13 +38,7 @@ def load_pretrained(name="faces_generator"):
         ValueError: an unknown name.
         DataUnavailable: the file is damaged.
     """
-    path = shipped_files().get(name) if isinstance(name, str) else None
-    if path is None:
-        there = sorted(shipped_files())
-        raise ValueError(
-            f"There is no pretrained model {name!r} in {FOLDER.name}; there are: {', '.join(there) or 'none'}."
-            f"{did_you_mean(name, there)} A model of your own: keras.models.load_model(path)."
-        )
+    path = _file_of(name)
     advice = "Take the one in the repository's data/pretrained/, or make it: `python run.py pretrain`."
     with read_npz(path, advice, DataUnavailable) as arrays, plain_keras():
         config = json.loads(arrays["config"].item())
@@ -59,7 +53,10 @@ def load_pretrained(name="faces_generator"):
 
 
 def read_recipe(name):
-    """Read the program that trained a model which comes with the project: networks, step and score, all in one file.
+    """Read the program that trained a model which comes with the project.
+
+    It holds networks, step and score; what several trainings share stands in trainings/common.py, the judges' network
+    in judge.py.
 
     Args:
         name: as in `load_pretrained`.
@@ -70,13 +67,21 @@ def read_recipe(name):
     Raises:
         ValueError: an unknown name.
     """
-    file = {"zebra2horse": "horse2zebra"}.get(name, "judges" if str(name).startswith("judge_") else name)
-    if name not in shipped_files():
-        there = sorted(shipped_files())
-        raise ValueError(
-            f"There is no pretrained model {name!r}; there are: {', '.join(there)}.{did_you_mean(name, there)}"
-        )
+    _file_of(name)
+    file = "judges" if name.startswith("judge_") else {"zebra2horse": "horse2zebra"}.get(name, name)
     return (RECIPES / f"{file}.py").read_text(encoding="utf-8")
+
+
+def _file_of(name):
+    """The path of a shipped model, or a ValueError that says which there are."""
+    there = shipped_files()
+    if not isinstance(name, str) or name not in there:
+        names = ", ".join(sorted(there))
+        raise ValueError(
+            f"There is no pretrained model {name!r} in {FOLDER.name}; there are: {names or 'none'}."
+            f"{did_you_mean(name, there)} A model of your own: keras.models.load_model(path)."
+        )
+    return there[name]
 
 
 def shipped_files():

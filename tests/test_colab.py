@@ -80,7 +80,11 @@ def test_wheel_holds_the_module_and_the_models_that_the_notebook_names(path, cop
     notebook = read(path)
     nodes = [node for cell in code_cells(notebook) for node in ast.walk(parse(cell))]
     named = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    judges = {f"judge_{name}" for name in named} if "train_judge" in {getattr(n, "attr", "") for n in nodes} else set()
+    judges = (
+        {f"judge_{name}" for name in named}
+        if {"train_judge", "load_judge"} & {getattr(n, "attr", "") for n in nodes}
+        else set()
+    )
     models = {file.name for file in colab.MODELS.iterdir() if file.stem in named | judges}
     files = {file.relative_to(colab.ROOT).as_posix() for file in (colab.ROOT / "keras_gen").rglob("*.py")}
     with zipfile.ZipFile(io.BytesIO(wheel_of(read(copies / path.name).cells[1]))) as wheel:

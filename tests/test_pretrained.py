@@ -200,5 +200,5 @@ def test_the_recipe_of_every_shipped_model_can_be_read():
         compile(recipe, name, "exec")
         assert "def train(" in recipe and "def score(" in recipe
     assert "FadedColours" in read_recipe("zebra2horse") and "train_judge" in read_recipe("judge_digits")
-    with pytest.raises(ValueError, match=r"no pretrained model 'horse_zebra'; .* mean 'horse2zebra'\?"):
+    with pytest.raises(ValueError, match=r"no pretrained model 'horse_zebra' .* mean 'horse2zebra'\?"):
         read_recipe("horse_zebra")

@@ -41,7 +41,7 @@ def main(arguments=None):
     if asked.name not in trainings:
         parser.error(f"there is no training {asked.name!r}\n\n{there}")
 
-    training = importlib.import_module(f"trainings.{asked.name}")
+    training = importlib.import_module(f".{asked.name}", __package__)
     if not asked.score:
         training.train()
     training.score()

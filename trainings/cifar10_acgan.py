@@ -172,7 +172,7 @@ def train():
 
     save = kg.SaveRun(RUNS / "cifar10_acgan", {g_model: gan_model, d_model: d_model})
     done = save.restore()
-    callbacks = [save, keras.callbacks.LambdaCallback(on_epoch_end=look)]
+    callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=look), save]
     kg.loop(step, gan_model, networks, EPOCHS, n_steps, callbacks, done, verbose=2)
 
 

@@ -6,9 +6,10 @@ import numpy as np
 
 import keras_gen as kg
 from keras_gen import pretrained
+from keras_gen.files import CHECKOUT
 
-# In the repository, from wherever the training is started.
-RUNS = Path(__file__).resolve().parent.parent / "runs"
+# In the repository, from wherever the training is started; else where that is.
+RUNS = (CHECKOUT or Path.cwd()) / "runs"
 
 
 def keep(name, define_generator, weights):
@@ -58,7 +59,7 @@ def print_scores(judge, samples, x_train, y_train, x_test):
 
 
 def draw_aside(latent_dim, n_samples, n_classes=None):
-    """Latent points to look at a training with, whose own random numbers stay."""
+    """Latent points for a look; the training's own random numbers stay as they are."""
     state = np.random.get_state()
     points = kg.generate_latent_points(latent_dim, n_samples, n_classes)
     np.random.set_state(state)

@@ -83,12 +83,14 @@ def _find_local(*names):
 def _read(name, path):
     try:
         with read_npz(path, "Delete or replace it.") as arrays:
-            if missing := set(_KEYS) - set(arrays):
-                raise ValueError(f"no {', '.join(sorted(missing))} in it, only {', '.join(arrays) or 'nothing'}")
+            pass
     except OSError as error:
         raise ValueError(
             f"{path} should be the data set's file, and cannot be opened ({error}). Put it right or take it away."
         ) from error
+    if missing := set(_KEYS) - set(arrays):
+        wrong = f"no {', '.join(sorted(missing))} in it, only {', '.join(arrays) or 'nothing'}"
+        raise ValueError(f"{path} is not {name}: {wrong}. Delete or replace it.")
     (x_train, _), (x_test, _) = splits = _checked(name, arrays, path)
     whole = _REAL[name][2]
     if (len(x_train), len(x_test)) != whole:

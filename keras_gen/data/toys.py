@@ -6,7 +6,7 @@ RING_MODES = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * n
 
 
 def sample_ring(*shape, std=0.05):
-    """Draw from eight dots on a circle of radius 1, all as likely (Metz et al. 2017, with radius 2 and std 0.02).
+    """Draw from eight dots on a circle of radius 1, all equally likely (Metz et al. 2017, with radius 2 and std 0.02).
 
     Args:
         shape: how many points, such as `sample_ring(100)` or, for networks side by side, `sample_ring(100, 3)`.
