@@ -31,10 +31,9 @@ def notebook_functions(notebook, wanted, **constants):
 
 def define_dcgan(latent_dim, width):
     """Generator and discriminator of the notebook."""
-    constants = {"LATENT_DIM": latent_dim, "WIDTH": width, "INIT": "glorot_uniform", "RATE": 2e-4}
     wanted = ["define_generator", "define_discriminator"]
-    functions = notebook_functions("03_dcgan_cifar10", wanted, **constants)
-    return tuple(functions[name]() for name in wanted)
+    functions = notebook_functions("03_dcgan_cifar10", wanted, WIDTH=width)
+    return functions["define_generator"](latent_dim), functions["define_discriminator"]()
 
 
 def define_dense_gan(latent_dim, width):

@@ -48,7 +48,6 @@ CHATTER = re.compile(r"WARNING:tensorflow:.*\n?")  # TensorFlow's log, which IPy
 WAITING = [
     "01_autoencoders",
     "02_vae",
-    "03_dcgan_cifar10",
     "04_conditional_gan",
     "05_latent_space",
     "06_cyclegan",
@@ -61,7 +60,6 @@ WAITING = [
 SECOND_EDITIONS = [
     "01_autoencoders",
     "02_vae",
-    "03_dcgan_cifar10",
     "04_conditional_gan",
     "05_latent_space",
     "06_cyclegan",

@@ -96,7 +96,7 @@ def _read(name, path):
     if (len(x_train), len(x_test)) != whole:
         print(
             f"{name}: {len(x_train):,} training and {len(x_test):,} test images, not {whole[0]:,} and {whole[1]:,}, "
-            f"out of {path}: say so beside your results."
+            f"in {path.name}: say so beside your results."
         )
     return splits
 
