@@ -41,3 +41,21 @@ def wheel():
     built = colab.build_wheel()
     assert sorted(path.name for path in colab.ROOT.iterdir()) == before, "building left something behind"
     return built
+
+
+@pytest.fixture(scope="session", autouse=True)
+def on_backends(request, tmp_path_factory):
+    """By backend, the process that runs the core's tests, and its output; see test_backends.py.
+
+    They begin with the session: most other tests keep one processor core busy, and these the second one.
+    """
+    tests = [item for item in request.session.items if item.path.name == "test_backends.py"]
+    started = {}
+    for backend in [item.callspec.params["backend"] for item in tests]:
+        other = importlib.import_module("test_backends")
+        if not other.why_not(backend):
+            output = tmp_path_factory.mktemp("backends") / f"{backend}.txt"
+            started[backend] = other.start(backend, output), output
+    yield started
+    for process, _ in started.values():
+        process.kill()  # of a session that was stopped
