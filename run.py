@@ -225,7 +225,8 @@ def make_venv(folder, python):
 
 def install(folder, python, stamp, installs):
     """Install into an environment that is new, or was finished here once; the stamp comes last."""
-    print(f"keras_gen: installing into {folder.name} (the first time: {SIZE}) ...", flush=True)
+    size = f" (the first time: {SIZE})" if installs is LOCKED else ""
+    print(f"keras_gen: installing into {folder.name}{size} ...", flush=True)
     if folder.exists() and (reason := not_to_be_kept(folder, python, stamp)):
         print(f"{folder.name} {reason}: making it anew.", flush=True)
         stamp.unlink(missing_ok=True)
