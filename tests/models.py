@@ -116,3 +116,13 @@ def watch_steps(monkeypatch, *networks):
 
     monkeypatch.setattr(keras.Model, "train_on_batch", spy)
     return record
+
+
+def constant_step():
+    return {"loss": 1.0}
+
+
+def a_model(name="player"):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name=name)
+    model.compile("sgd", loss="mse")
+    return model

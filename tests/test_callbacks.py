@@ -5,34 +5,10 @@ import sys
 import keras
 import numpy as np
 import pytest
-from models import make_cyclegan, make_domains
+from models import a_model, constant_step, make_cyclegan, make_domains
 
 from keras_gen import loop, train_cyclegan
 from keras_gen.callbacks import PrintProgress, clock
-
-
-def constant_step():
-    return {"loss": 1.0}
-
-
-def a_model(name="player"):
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name=name)
-    model.compile("sgd", loss="mse")
-    return model
-
-
-@pytest.fixture
-def no_training(monkeypatch):
-    """Steps that train nothing and cost nothing: every loss is the number of the step."""
-    record = []
-
-    def step(model, x, y=None, **options):
-        record.append((model, x, y))
-        names = [f"{name}_loss" for name in y] if isinstance(y, dict) else []
-        return dict.fromkeys([*names, "loss"], len(record))
-
-    monkeypatch.setattr(keras.Model, "train_on_batch", step)
-    return record
 
 
 class Terminal(io.StringIO):

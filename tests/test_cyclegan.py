@@ -10,20 +10,6 @@ from keras_gen import ImagePool, define_composite_model, train_cyclegan
 LOSSES = ["adversarial", "identity", "forward_cycle", "backward_cycle"]
 
 
-@pytest.fixture
-def no_training(monkeypatch):
-    """Steps that train nothing and cost nothing: every loss is the number of the step."""
-    record = []
-
-    def step(model, x, y=None, **options):
-        record.append((model, x, y))
-        names = [f"{name}_loss" for name in y] if isinstance(y, dict) else []
-        return dict.fromkeys([*names, "loss"], len(record))
-
-    monkeypatch.setattr(keras.Model, "train_on_batch", step)
-    return record
-
-
 @pytest.mark.every_backend
 def test_each_step_moves_its_own_network_and_no_other(monkeypatch):
     models = make_cyclegan()

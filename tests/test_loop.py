@@ -6,6 +6,8 @@ import pytest
 from models import (
     LATENT_DIM,
     SHAPE,
+    a_model,
+    constant_step,
     define_discriminator,
     define_generator,
     equal,
@@ -16,17 +18,6 @@ from models import (
 )
 
 from keras_gen import SaveRun, generate_real_samples, loop, train, train_only, train_step
-
-
-def constant_step():
-    return {"loss": 1.0}
-
-
-def a_model(name="player"):
-    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name=name)
-    model.compile("sgd", loss="mse")
-    return model
-
 
 # ---- a step ----
 
