@@ -17,6 +17,8 @@ from .data import (
     sample_face_attributes,
     sample_fruit_attributes,
     sample_ring,
+    sample_toy,
+    toy_log_density,
 )
 from .files import DataUnavailable
 from .gan import (
@@ -37,6 +39,7 @@ from .loop import loop, train_only, train_step
 from .metrics import (
     attribute_accuracy,
     class_variety,
+    clustering_accuracy,
     confident_share,
     feature_distance,
     frechet_distance,

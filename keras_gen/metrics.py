@@ -8,8 +8,10 @@ also have the shape `(n, 1)`.
 from numbers import Integral
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.special import softmax
 from sklearn.metrics import pairwise_distances_chunked
+from sklearn.metrics.cluster import contingency_matrix
 from sklearn.neighbors import NearestNeighbors
 
 from .checks import checked_labels
@@ -280,3 +282,29 @@ def memorisation_ratio(images, *, train, held_out):
     if real < 1e-3:
         raise ValueError("Most held-out images are also training images: give images the model never saw.")
     return float(own / real)
+
+
+def clustering_accuracy(clusters, labels):
+    """Compute how often clusters are right about the labels that they never saw.
+
+    Each cluster is given one class, and each class at most one cluster, such that most points are right: the Hungarian
+    method. What is in a cluster without a class, where there are more of them, is wrong.
+
+    Args:
+        clusters: which cluster each point is in, integers `(n,)`, 0 or more; n at least 1. How they are counted does
+            not matter.
+        labels: the classes, likewise.
+
+    Returns:
+        A float in [0, 1]. Clusters at random reach a little over the share of a class.
+
+    Raises:
+        ValueError: unequally many, none, or no such integers.
+    """
+    clusters, labels = np.atleast_1d(to_numpy(clusters)), np.atleast_1d(to_numpy(labels))
+    if len(clusters) != len(labels):
+        raise ValueError(
+            f"{len(clusters)} points are in clusters, and {len(labels)} have labels; they must be the same."
+        )
+    counts = contingency_matrix(checked_labels(labels, len(labels)), checked_labels(clusters, len(labels)))
+    return float(counts[linear_sum_assignment(counts, maximize=True)].sum() / len(labels))

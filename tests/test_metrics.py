@@ -1,5 +1,7 @@
 """Each score first reproduces a value that is known: closed forms, SciPy, plain NumPy, data with a known answer."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from keras_gen import (
     Judge,
     attribute_accuracy,
     class_variety,
+    clustering_accuracy,
     confident_share,
     feature_distance,
     frechet_distance,
@@ -352,3 +355,35 @@ def test_what_is_real_is_never_taken_by_its_place(judge, data):
     ):
         with pytest.raises(TypeError, match="positional"):
             swapped()
+
+
+def test_clusters_get_the_classes_that_make_most_of_them_right():
+    labels = np.repeat([0, 1, 2], 4)
+    assert clustering_accuracy((labels + 1) % 3 * 5, labels) == 1, "which numbers the clusters have does not matter"
+    # By hand: to give each cluster its commonest class would give 0 to both and find 7 of 10; one class each finds 6.
+    clusters, labels = np.repeat([0, 1], 5), np.array([0, 0, 0, 0, 1, 0, 0, 0, 1, 1])
+    assert clustering_accuracy(clusters, labels) == 0.6
+    # All assignments of five clusters to five classes, one after the other.
+    clusters, labels = np.random.default_rng(0).integers(0, 5, (2, 60))
+    best = max(np.mean(np.array(order)[clusters] == labels) for order in itertools.permutations(range(5)))
+    assert clustering_accuracy(clusters.tolist(), labels[:, None]) == best
+
+
+def test_clusters_may_be_more_or_fewer_than_the_classes():
+    assert clustering_accuracy([0, 1, 2, 3], [0, 0, 1, 1]) == 0.5
+    assert clustering_accuracy([0, 0, 0, 0], [0, 0, 1, 2]) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("clusters", "labels", "says"),
+    [
+        ([0, 1], [0, 1, 1], "2 points are in clusters, and 3 have labels"),
+        ([], [], "no labels"),
+        ([0.5, 1], [0, 1], "2 integers"),
+        ([0, 1], [0, -1], "from 0"),
+        ([[0, 1], [1, 0]], [0, 1], "2 integers"),
+    ],
+)
+def test_clusters_that_cannot_be_scored(clusters, labels, says):
+    with pytest.raises(ValueError, match=says):
+        clustering_accuracy(clusters, labels)

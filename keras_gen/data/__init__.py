@@ -9,7 +9,7 @@ from .faces import FACE_CLASSES, draw_faces, face_classes, sample_face_attribute
 from .folder import load_image_folder
 from .fruits import draw_fruits, sample_fruit_attributes
 from .sets import load_dataset, load_real_samples
-from .toys import RING_MODES, sample_ring
+from .toys import RING_MODES, sample_ring, sample_toy, toy_log_density
 
 __all__ = [
     "FACE_CLASSES",
@@ -24,4 +24,6 @@ __all__ = [
     "sample_face_attributes",
     "sample_fruit_attributes",
     "sample_ring",
+    "sample_toy",
+    "toy_log_density",
 ]
