@@ -13,13 +13,14 @@ def gradient(function, xs):
         function: takes `xs` and returns a tensor, built with `keras.ops` and models only. Where that is not a scalar,
             its sum is what the gradient is of: for a score an image, `(n, 1)`, the gradient of each image's own score.
             A model in it is called with `training=False`, for no random state may change in here.
-        xs: a float tensor, or a list or tuple of several.
+        xs: a float tensor or `keras.Variable`, or a list or tuple of several.
 
     Returns:
         A tensor of the shape of `xs`, or a list of them. 0 where the function does not depend on it.
     """
     several = isinstance(xs, (list, tuple))
-    tensors = [ops.convert_to_tensor(x) for x in (xs if several else [xs])]
+    values = [x.value if isinstance(x, keras.Variable) else x for x in (xs if several else [xs])]
+    tensors = [ops.convert_to_tensor(value) for value in values]
 
     def total(tensors):
         return ops.sum(function(list(tensors) if several else tensors[0]))

@@ -82,3 +82,13 @@ def test_variables_are_not_changed_and_not_needed():
     before = [to_numpy(variable).copy() for variable in model.variables]
     gradient(lambda x: model(x, training=False), np.ones((2, 4, 4, 1), "float32"))
     assert all(np.array_equal(a, to_numpy(b)) for a, b in zip(before, model.variables, strict=True))
+
+
+@pytest.mark.every_backend
+def test_at_a_variable_which_an_optimizer_then_moves():
+    """(x - 3)^2 has the slope 2 (x - 3); a step of gradient descent with rate 0.1 goes against it."""
+    q = keras.Variable([1.0, 5.0])
+    slope = gradient(lambda q: (q - 3) ** 2, q)
+    np.testing.assert_allclose(to_numpy(slope), [-4, 4])
+    keras.optimizers.SGD(learning_rate=0.1).apply([slope], [q])
+    np.testing.assert_allclose(to_numpy(q.value), [1.4, 4.6], rtol=1e-6)

@@ -193,7 +193,7 @@ def test_waiting_names_notebooks():
 def test_what_is_said_of_the_results_is_filled_in_by_them(notebook, path):
     said, stamp = notebook.metadata["readme"], notebook.metadata["keras_gen"]
     short = [] if tool.is_lab(path) else [said["result"]]
-    for line in (*short, *(cells[1] for cells in said["results"])):
+    for line in (*short, *(cells[1] for cells in said["results"]), *(value for _, value in said.get("nats", ()))):
         assert line.format(**stamp["results"]) != line, f"it names no result: {line}"
     assert {len(cells) for cells in said["results"]} == {4}  # measured, here, the reference, its source
 
@@ -213,6 +213,18 @@ def published(folder, name, title, score):
     return folder / f"{name}.ipynb"
 
 
+def test_readmes_likelihoods_stand_in_their_order_whatever_the_notebook(tmp_path):
+    paths = [published(tmp_path, name, "A title", score) for name, score in (("07_a", 9.5), ("08_b", 12.0), ("08_c", 1))]
+    for path, rows in zip(paths, ([["few", "{score:.1f}"]], [["none", "{score:.1f}"], ["many", "1.25"]], []), strict=True):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.metadata.readme["nats"] = rows
+        nbformat.write(notebook, path)
+    rows = readme.nats(paths).splitlines()[-3:]
+    here = [f"[{name[:2]}](notebooks/{name}.ipynb)" for name in ("08_b", "07_a", "08_b")]
+    assert rows == [f"| none | 12.0 | {here[0]} |", f"| few | 9.5 | {here[1]} |", f"| many | 1.25 | {here[2]} |"]
+    assert readme.nats(paths) in readme.tables(paths)
+
+
 def test_readme_has_a_line_a_lesson_and_the_results_a_table_a_notebook(tmp_path, monkeypatch):
     paths = [published(tmp_path, name, *rest) for name, *rest in (("07_a", "First", 6.25), ("07_a_lab", "Lab", 8.0))]
     for waiting in ([], ["07_a_lab"]):
@@ -223,7 +235,7 @@ def test_readme_has_a_line_a_lesson_and_the_results_a_table_a_notebook(tmp_path,
         mark = " †" if waiting else ""
         wanted = f"| [07 First](notebooks/07_a.ipynb), [lab](notebooks/07_a_lab.ipynb){mark} | score 6.25 | 2 min |"
         assert wanted in page and page.count("notebooks/07_a") == 2 and "old" not in page
-        assert (readme.NOTE in page) == bool(waiting)
+        assert (readme.NOTE in page) == bool(waiting) and "in nats" not in page
         assert readme.with_tables(page, paths) == page
     results = readme.results(paths)
     assert "## [07: First](../notebooks/07_a.ipynb)\n\nmnist, seed 1, 2 minutes on 2 CPU cores; keras 3" in results

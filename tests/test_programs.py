@@ -1,6 +1,7 @@
 """The programs of the lessons, each run alone: what a student pastes into an empty file trains what it says.
 
-There is no keras_gen, and the data sets of Keras are a few random images. A network is a model that holds no other one.
+There is no keras_gen, and the data sets of Keras are a few random images. A network is a model that holds no other one;
+a program may also have none.
 """
 
 import re
@@ -89,7 +90,7 @@ def check(code, steps, capsys, resets_itself=RESETS_ITSELF):
         assert moved, f"a step of {model.name} moves nothing"
         assert own.setdefault(model, moved) == moved, f"steps of {model.name} move now this, now that"
         assert resets_itself or not held, f"what {model.name} returns is no number of this batch"
-    assert own
+    assert own or not re.search(r"\bkeras\.(Model|Sequential)\b", code), "it has a network and no step"
     moving = [id(network) for moved in own.values() for network in moved]
     assert sorted(moving) == sorted(networks), "a network learns in no model's steps, or in those of two"
     models = [value for value in made.values() if isinstance(value, keras.Model)]
@@ -112,6 +113,10 @@ def test_a_right_program_passes(steps, capsys):
     assert [[network.name for network in moved] for _, _, moved, _ in steps[:3]] == [["d"], ["d"], ["g"]]
 
 
+def test_a_program_without_a_network_passes(steps, capsys):
+    check("import numpy as np\n\nprint(np.ones(3).sum())\n", steps, capsys)
+
+
 @pytest.mark.parametrize(
     ("line", "instead", "message"),
     [
@@ -123,6 +128,7 @@ def test_a_right_program_passes(steps, capsys):
         ("        d_model.trainable = False\n", "", "in those of two"),
         ("    d_model.trainable = True  # a frozen one would be saved without its optimizer\n", "", "'d'"),
         ("        print(", "        str(", "prints nothing"),
+        ("\ntrain(", "\nprint(1);(", "no step"),
         ("        d_model.reset_metrics()\n", "", "no number of this batch"),
         ("import numpy as np\n", "import numpy as np\nimport keras_gen\n", "keras_gen"),
     ],

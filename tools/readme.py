@@ -1,8 +1,9 @@
 """README's tables of notebooks, its pictures, and docs/results.md, written from what the published notebooks hold.
 
 What is said of a notebook's results stands in its metadata, under `readme`: `result`, a short line for README, and
-`results`, the rows of its table in docs/results.md: what was measured, here, the reference, the reference's source.
-Both are format strings that the stamp's `results` fill in. `python run.py readme` calls this file; a test holds the
+`results`, the rows of its table in docs/results.md: what was measured, here, the reference, the reference's source;
+`nats`, where there are some, the rows of README's table of likelihoods: the model, its nats. All are format strings
+that the stamp's `results` fill in. `python run.py readme` calls this file; a test holds the
 pages and the stamps together.
 """
 
@@ -23,8 +24,17 @@ README = ROOT / "README.md"
 RESULTS = ROOT / "docs" / "results.md"
 BEGIN, END = "<!-- notebooks: written by `python run.py readme` -->\n", "<!-- end of notebooks -->\n"
 # By the number of the notebook that a part begins with.
-PARTS = {"01": "I. From autoencoders to CycleGAN", "07": "II. More of GANs"}
+PARTS = {"01": "I. From autoencoders to CycleGAN", "07": "II. More of GANs", "13": "IV. Likelihood"}
 HEAD = "| | notebook | a result of it | full run |\n|---|---|---|---|\n"
+NATS_HEAD = """
+### MNIST in nats
+
+What a test digit costs, in nats (fewer are better): the mean of -log p(x) over the 10,000, each pixel drawn once as 0
+or 1 with its grey level as the probability. A VAE's number is a bound from above.
+
+| model | nats | where |
+|---|---|---|
+"""
 NOTE = "† the code has changed since: to be published again."
 RESULTS_HEAD = """\
 # Results
@@ -61,14 +71,26 @@ def row(path, labs):
     return f"| {picture} | {names} | {result} | {stamp.seconds / 60:.0f} min |\n"
 
 
+def nats(paths):
+    """README's table of likelihoods, from the notebooks that have some; the likeliest last."""
+    rows = []
+    for path in paths:
+        notebook = nbformat.read(path, as_version=4)
+        for model, value in notebook.metadata.readme.get("nats", ()):
+            text = value.format(**notebook.metadata.keras_gen.results)
+            rows.append((float(text), f"| {model} | {text} | [{path.stem[:2]}](notebooks/{path.name}){mark(path)} |\n"))
+    return NATS_HEAD + "".join(row for _, row in sorted(rows, reverse=True)) if rows else ""
+
+
 def tables(paths):
-    """README's tables of these notebooks, one a part."""
+    """README's tables of these notebooks, one a part, and that of likelihoods."""
     text, labs = "", [path for path in paths if is_lab(path)]
     for path in paths:
         if part := PARTS.get(path.stem[:2]) if not is_lab(path) else None:
             text += f"\n### {part}\n\n{HEAD}"
         if not is_lab(path):
             text += row(path, labs)
+    text += nats(paths)
     note = f"\n{NOTE}\n" if any(path.stem in WAITING for path in paths) else ""
     return f"{text}{note}\n"
 

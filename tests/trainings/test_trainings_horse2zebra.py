@@ -189,7 +189,7 @@ class Translator:
 
 
 def test_the_score_of_known_translators(monkeypatch, capsys):
-    """Dark horses, bright zebras; the judge looks at the brightness."""
+    """Dark horses, bright zebras; two judges look at the brightness, the third sees zebras everywhere."""
     horses, zebras = np.full((8, 16, 16, 3), 51, "uint8"), np.full((5, 16, 16, 3), 178, "uint8")  # -0.6, 0.4
     zebras[0] = 102  # -0.2: one in five looks like a horse
     horses[:, :, 0] = zebras[:, :, 0] = 0
@@ -198,24 +198,31 @@ def test_the_score_of_known_translators(monkeypatch, capsys):
     monkeypatch.setattr(kg, "load_pretrained", {"horse2zebra": Translator(-0.5), "zebra2horse": Translator(-1.0)}.get)
     image = keras.Input((8, 8, 3), dtype="uint8")
     features = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 127.5, offset=-1)(image))
-    logits = keras.layers.Dense(2, kernel_initializer="zeros")(features)
-    judge = Judge(keras.Model(image, [features, logits]), "animals", 1.0)
     kernel = np.zeros((3, 2))
     kernel[0, 1] = 1.0
-    judge.model.layers[-1].set_weights([kernel, np.zeros(2)])
     learnt = []
-    monkeypatch.setattr(kg, "train_judge", lambda parts: learnt.append(parts) or judge)
+
+    def train_judge(parts):
+        learnt.append(parts)
+        model = keras.Model(image, [features, keras.layers.Dense(2)(features)])
+        model.layers[-1].set_weights([kernel, np.float32([0, 9 if len(learnt) == 3 else 0])])
+        return Judge(model, "animals", 1.0)
+
+    monkeypatch.setattr(kg, "train_judge", train_judge)
     training.score()
     assert capsys.readouterr().out.splitlines() == [
-        "horses: taken for the other 0%, translated 100%; L1 of the translation 0.844, there and back 0.281",
-        "zebras: taken for the other 20%, translated 80%; L1 of the translation 0.669, there and back 0.167",
+        "horses: taken for the other 33% (0% to 100%), translated 100% (100% to 100%); "
+        "L1 of the translation 0.844, there and back 0.281",
+        "zebras: taken for the other 13% (0% to 20%), translated 53% (0% to 80%); "
+        "L1 of the translation 0.669, there and back 0.167",
     ]
-    (((x_train, y_train), (x_test, y_test)),) = learnt
-    assert list(y_train) == [0] * 2 + [1] * 4 and list(y_test) == [0] * 8 + [1] * 5
-    assert (
-        x_train.shape == (6, 8, 8, 3) and (x_train[y_train == 0] < 0).all() and (x_train[y_train == 1, :, 1:] > 0).all()
-    )
-    np.testing.assert_allclose(x_test[:, 0, 3, 0], [-0.6] * 8 + [-0.2] + [0.396] * 4, atol=1e-3)
+    for (x_train, y_train), (x_test, y_test) in learnt:
+        assert sorted(y_train) == [0] * 2 + [1] * 4 and list(y_test) == [0] * 8 + [1] * 5
+        assert x_train.shape == (6, 8, 8, 3)
+        assert (x_train[y_train == 0] < 0).all() and (x_train[y_train == 1, :, 1:] > 0).all()
+        np.testing.assert_allclose(x_test[:, 0, 3, 0], [-0.6] * 8 + [-0.2] + [0.396] * 4, atol=1e-3)
+    orders = {tuple(y_train) for (_, y_train), _ in learnt}
+    assert len(learnt) == 3 and len(orders) > 1
 
 
 def test_halved_is_the_mean_of_four_pixels():
