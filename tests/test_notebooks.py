@@ -214,8 +214,10 @@ def published(folder, name, title, score):
 
 
 def test_readmes_likelihoods_stand_in_their_order_whatever_the_notebook(tmp_path):
-    paths = [published(tmp_path, name, "A title", score) for name, score in (("07_a", 9.5), ("08_b", 12.0), ("08_c", 1))]
-    for path, rows in zip(paths, ([["few", "{score:.1f}"]], [["none", "{score:.1f}"], ["many", "1.25"]], []), strict=True):
+    scores = {"07_a": 9.5, "08_b": 12.0, "08_c": 1}
+    paths = [published(tmp_path, name, "A title", score) for name, score in scores.items()]
+    of_each = [["few", "{score:.1f}"]], [["none", "{score:.1f}"], ["many", "1.25"]], []
+    for path, rows in zip(paths, of_each, strict=True):
         notebook = nbformat.read(path, as_version=4)
         notebook.metadata.readme["nats"] = rows
         nbformat.write(notebook, path)
