@@ -50,7 +50,6 @@ WAITING = [
     "02_vae",
     "04_conditional_gan",
     "05_latent_space",
-    "06_cyclegan",
     "07_why_gans_fail",
     "08_one_line_of_loss",
     "09_infogan",
