@@ -104,7 +104,7 @@ class FadedColours(layers.Layer):
 
     Meadows are green where the horses are and yellow where the zebras are. A
     discriminator that can see it asks for tints, and gets them; one that cannot rely on
-    it has to look for stripes (Zhao et al. 2020 shift colours so).
+    it has to look for stripes (Zhao et al. 2020 change colours so).
     """
 
     def __init__(self, **kwargs):
