@@ -31,11 +31,11 @@ that come with the project were made by this recipe with its random numbers in a
 order: this makes another pair, and one run differs from the next.
 
 Expect of the test photographs, by three classifiers of both animals that are right on
-92 to 93 %, their mean: of the horses they take 5 % for zebras, of their translations 79
-% (of those by the pair that comes with the project 78 %); of the zebras 10 % for horses,
-of their translations 88 % (95 %). L1 of the translations 0.15 and 0.16 (0.13, 0.14),
-after the way back 0.07 and 0.11 (0.06, 0.11). Look at the colours: in the run that was
-scored here brown and green changed places, which no score shows.
+92 to 93 %, their mean: of the horses they take 5 % for zebras, of their translations
+79 % (of those by the pair that comes with the project 78 %); of the zebras 10 % for
+horses, of their translations 88 % (95 %). L1 of the translations 0.15 and 0.16 (0.13,
+0.14), after the way back 0.07 and 0.11 (0.06, 0.11). Look at the colours: in the run
+that was scored here brown and green changed places, which no score shows.
 """
 
 import keras
