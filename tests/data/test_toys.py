@@ -87,6 +87,9 @@ def test_densities_at_places_where_they_are_known():
     # The moons change places when the plane is turned by half a turn.
     points = np.random.default_rng(0).uniform(-2, 2, (50, 2))
     np.testing.assert_allclose(toy_log_density("moons", points), toy_log_density("moons", -points))
+    # Each arc ends at its two ends alike; the other one is five standard deviations away or more.
+    ends = toy_log_density("moons", [[-1.5, -0.25], [0.5, -0.25], [-0.5, 0.25], [1.5, 0.25]])
+    np.testing.assert_allclose(ends, ends[0], atol=1e-3)
     # Far away a mixture is its nearest part, and no log of 0.
     assert np.isclose(toy_log_density("moons", [[0, 100]])[0], -0.5 * (99.25 / 0.1) ** 2, rtol=1e-3)
 
