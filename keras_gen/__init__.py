@@ -20,6 +20,7 @@ from .data import (
     sample_toy,
     toy_log_density,
 )
+from .diffusion import noise_levels, noised, sample_diffusion
 from .files import DataUnavailable
 from .gan import (
     averaged_generator,
