@@ -225,6 +225,11 @@ def test_known_pixels_stay_and_the_others_follow_them(eta):
     np.testing.assert_array_equal(nothing, free)
 
 
+def test_known_pixels_may_be_a_list_and_light_all_over():
+    known = np.full((2, *SHAPE), 0.25)
+    np.testing.assert_array_equal(sample_diffusion(gaussian(0, 0.2), 2, n_steps=2, known=known.tolist()), known)
+
+
 @pytest.mark.every_backend
 def test_each_image_is_of_its_label_and_guidance_goes_beyond():
     model, labels = labelled(), np.array([2, 0, 1, 1])
@@ -251,8 +256,6 @@ def test_many_images_are_asked_for_in_batches_of_one_shape(monkeypatch):
     model = denoiser(lambda x, alpha, sigma, label: 0.3 * x + 0.3 * label, n_classes=3)
     labels = np.arange(7) % 3
     options = {"n_steps": 3, "eta": 0.5, "labels": labels, "guidance": 0.5}
-    at_once = sample_diffusion(model, 7, **options)
-    monkeypatch.setattr(diffusion, "ROWS_AT_ONCE", 4)
     sizes, original = [], model.predict_on_batch
 
     def predict_on_batch(x):
@@ -260,9 +263,21 @@ def test_many_images_are_asked_for_in_batches_of_one_shape(monkeypatch):
         return original(x)
 
     monkeypatch.setattr(model, "predict_on_batch", predict_on_batch)
+    at_once = sample_diffusion(model, 7, **options)
+    assert sizes == [{14}] * 3  # both answers of guidance in one call, and not a row more
+    sizes.clear()
+    monkeypatch.setattr(diffusion, "ROWS_AT_ONCE", 4)
     np.testing.assert_allclose(sample_diffusion(model, 7, **options), at_once, atol=1e-6)
-    assert sizes == [{4}] * 12  # three steps of 14 rows
+    assert sizes == [{4}] * 12
     assert len({round(float(x), 4) for x in at_once[:, 0, 0, 0]}) == 7
+
+
+def test_a_model_without_an_embedding_is_told_labels_too():
+    """Which classes it knows is then not known: any whole number from 0 on."""
+    image, t, label = keras.Input(SHAPE), keras.Input((1,)), keras.Input((1,))
+    model = keras.Model([image, t, label], 0 * image - 0.1 * ops.reshape(label, (-1, 1, 1, 1)))
+    x = sample_diffusion(model, 2, n_steps=1, labels=[0, 7])
+    np.testing.assert_allclose(x[:, 0, 0, 0], [0.1, 0.8], atol=1e-6)
 
 
 def test_the_seed_decides_and_numpys_global_generator_stays():
