@@ -59,7 +59,6 @@ WAITING = [
 SECOND_EDITIONS = [
     "01_autoencoders",
     "02_vae",
-    "04_conditional_gan",
     "05_latent_space",
     "07_why_gans_fail",
     "08_one_line_of_loss",
