@@ -55,6 +55,19 @@ def test_the_photographs_are_of_all_classes_and_of_the_one_asked_for(name, n_cla
         assert np.mean(calls == points[1][:, 0]) > obeyed
 
 
+@pytest.mark.every_backend
+def test_the_digits_are_the_ones_asked_for_and_differ():
+    np.random.seed(0)
+    points = generate_latent_points(100, 500, 10)
+    images = load_pretrained("mnist_cgan").predict(points, verbose=0)
+    assert images.shape == (500, 28, 28, 1) and -1 <= images.min() < -0.99 and 0.99 < images.max() <= 1
+    labels = points[1][:, 0]
+    calls = predict_labels(Judge(load_pretrained("judge_mnist"), "mnist", 0), images)
+    assert np.mean(calls == labels) > 0.98
+    for digit in range(10):  # one picture for each digit would have 0; the thin ones have 0.14
+        assert images[labels == digit].std(axis=0).mean() > 0.08
+
+
 def test_the_files_are_small():
     files = sorted(module.FOLDER.iterdir())
     sizes = [path.stat().st_size for path in files]
