@@ -73,7 +73,7 @@ def test_notebook_runs_from_top_to_bottom(page, lab, tmp_path, name):
 
 
 def test_a_slider_changes_the_face(page, lab):
-    run_all_cells(page, lab, "05_latent_space.ipynb")
+    run_all_cells(page, lab, "05_latent_space_lab.ipynb")
     slider = page.locator(".widget-slider .noUi-handle").first
     slider.wait_for(timeout=400_000)  # the notebook runs
     face = page.locator("img.widget-image")

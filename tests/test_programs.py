@@ -1,7 +1,7 @@
 """The programs of the lessons, each run alone: what a student pastes into an empty file trains what it says.
 
-There is no keras_gen, and the data sets of Keras are a few random images. A network is a model that holds no other one;
-a program may also have none.
+There is no keras_gen, the data sets of Keras are a few random images, and a saved model is a small generator, which
+must stay as it was loaded. A network is a model that holds no other one; a program may also have none.
 """
 
 import re
@@ -17,6 +17,7 @@ import pytest
 TESTS = Path(__file__).resolve().parent
 GAN = (TESTS / "program_of_a_gan.txt").read_text(encoding="utf-8")
 N_IMAGES = 256
+LOADED = "loaded"
 SHAPES = {"mnist": (28, 28), "fashion_mnist": (28, 28), "cifar10": (32, 32, 3)}
 # Before, train_on_batch returns the mean over all calls since metrics were reset.
 RESETS_ITSELF = tuple(int(part) for part in keras.__version__.split(".")[:2]) >= (3, 15)
@@ -37,6 +38,12 @@ def random_images(shape):
         x = rng.integers(0, 256, (N_IMAGES, *shape), dtype="uint8")
         parts.append((x, rng.integers(0, 10, labels, dtype="uint8")))
     return tuple(parts)
+
+
+def load_model(path):
+    model = keras.Sequential([keras.Input((16,)), keras.layers.Dense(48, activation="tanh")], name=LOADED)
+    model.add(keras.layers.Reshape((4, 4, 3)))
+    return model
 
 
 def networks_in(model):
@@ -75,6 +82,7 @@ def steps(monkeypatch, tmp_path):
         monkeypatch.setattr(keras.Model, name, watch(getattr(keras.Model, name)))
     for name, shape in SHAPES.items():
         monkeypatch.setattr(getattr(keras.datasets, name), "load_data", lambda shape=shape: random_images(shape))
+    monkeypatch.setattr(keras.models, "load_model", load_model)
     monkeypatch.setitem(sys.modules, "keras_gen", None)  # to import it is an ImportError
     monkeypatch.chdir(tmp_path)
     return steps
@@ -92,7 +100,8 @@ def check(code, steps, capsys, resets_itself=RESETS_ITSELF):
         assert resets_itself or not held, f"what {model.name} returns is no number of this batch"
     assert own or not re.search(r"\bkeras\.(Model|Sequential)\b", code), "it has a network and no step"
     moving = [id(network) for moved in own.values() for network in moved]
-    assert sorted(moving) == sorted(networks), "a network learns in no model's steps, or in those of two"
+    learning = [key for key, network in networks.items() if network.name != LOADED]
+    assert sorted(moving) == sorted(learning), "a network learns in no model's steps, or in those of two"
     models = [value for value in made.values() if isinstance(value, keras.Model)]
     assert [model.name for model in (*models, *networks.values()) if not model.trainable] == []
     assert re.search(r"\d", capsys.readouterr().out), "it prints nothing as it trains"
@@ -111,6 +120,34 @@ def test_a_right_program_passes(steps, capsys):
     check(GAN, steps, capsys)
     assert [model.name for model, *_ in steps] == ["d", "d", "gan"] * 2
     assert [[network.name for network in moved] for _, _, moved, _ in steps[:3]] == [["d"], ["d"], ["g"]]
+
+
+SEARCH = """\
+import keras
+import numpy as np
+
+g_model = keras.models.load_model("generator.keras")
+table = keras.Sequential([keras.Input((), dtype="int32"), keras.layers.Embedding(2, 16)])
+index = keras.Input((), dtype="int32")
+search = keras.Model(index, g_model(table(index)))
+search.compile(loss="mse", optimizer="adam")
+g_model.trainable = False
+print(search.train_on_batch(np.arange(2), np.zeros((2, 4, 4, 3))))
+g_model.trainable = True
+"""
+
+
+def test_a_program_that_searches_the_points_of_a_loaded_generator_passes(steps, capsys):
+    check(SEARCH, steps, capsys)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [("g_model.trainable = False\n", "in those of two"), ("g_model.trainable = True\n", LOADED)],
+)
+def test_a_loaded_generator_that_moves_or_is_left_frozen_fails(line, message, steps, capsys):
+    with pytest.raises(AssertionError, match=message):
+        check(SEARCH.replace(line, ""), steps, capsys)
 
 
 def test_a_program_without_a_network_passes(steps, capsys):

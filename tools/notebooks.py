@@ -48,7 +48,6 @@ CHATTER = re.compile(r"WARNING:tensorflow:.*\n?")  # TensorFlow's log, which IPy
 WAITING = [
     "01_autoencoders",
     "02_vae",
-    "05_latent_space",
     "07_why_gans_fail",
     "08_one_line_of_loss",
     "09_infogan",
@@ -58,7 +57,6 @@ WAITING = [
 SECOND_EDITIONS = [
     "01_autoencoders",
     "02_vae",
-    "05_latent_space",
     "07_why_gans_fail",
     "08_one_line_of_loss",
     "09_infogan",
