@@ -111,7 +111,7 @@ def invert_generator(g_model, images, n_steps=300, learning_rate=0.1, start=None
     """Find the latent points whose images come nearest to the given ones (Zhu et al. 2016): gradient descent on z.
 
     The squared error of the pixels is minimised by Adam, for all images at once. A point stays within the sphere of
-    radius sqrt(latent_dim), near which a Gaussian's points lie: farther out the generator was never trained.
+    radius sqrt(latent_dim), near which a Gaussian's points lie: much farther out the generator was never trained.
 
     Args:
         g_model: latent points `(n, latent_dim)` to images. It is not changed.
