@@ -127,7 +127,7 @@ def test_models_of_a_notebook(code, expected, tmp_path, monkeypatch):
 
 def test_the_first_cell_is_all_that_the_module_needs(copies, tmp_path):
     """In a kernel that knows nothing of the checkout; the module then comes from where the cell put it, all of it."""
-    (path,) = (path for path in PATHS if path.name.startswith("05"))
+    (path,) = (path for path in PATHS if path.stem == "05_latent_space")
     (tmp_path / "keras_gen.py").write_text("raise ImportError('another one lies where the notebook runs')")
     probe = """
         import json

@@ -315,8 +315,10 @@ def test_ctrl_c_while_installing_is_one_line(tmp_path):
     uv.chmod(0o755)
     environment = os.environ | {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     command = [sys.executable, "run.py", "demo"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, start_new_session=True, **pipes) as started:
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
+    # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+    options["preexec_fn"] = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **options) as started:
         while "begun" not in started.stdout.readline():
             pass
         os.killpg(started.pid, signal.SIGINT)
