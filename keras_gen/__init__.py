@@ -37,6 +37,7 @@ from .judge import Judge, judge_features, load_judge, predict_labels, train_judg
 from .latent import attribute_directions, generate_latent_points, interpolate_points, invert_generator
 from .layers import GradientPenalty
 from .loop import loop, train_only, train_step
+from .masked import MaskedDense, made_masks, sample_pixels, sees
 from .metrics import (
     attribute_accuracy,
     class_variety,
