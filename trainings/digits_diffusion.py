@@ -10,11 +10,13 @@ Network        a U-Net, 28x28 -> 14x14 -> 7x7 and back: convolutions (kernel 4, 
                transposed convolutions (kernel 4, stride 2) with 32 and 16 filters; the
                noisy image again, a convolution with 16 filters and one with 1. A block
                is two convolutions (kernel 3), of which the second begins at zero. Time
-               and digit become 64 numbers, by which the channels in every block are
-               scaled and shifted before a silu. 376,000 weights.
+               (by a dense layer that begins with weights from [-8, 8] and biases from
+               [-4, 4], silu, and another) and digit become 64 numbers, by which the
+               channels in every block are scaled and shifted before a silu. 376,000
+               weights.
 Target         v = alpha noise - sigma x, mean squared error. The digit is left out in
                15 % of the batch.
-Optimizer      Adam. Its rate falls from 0.002 along a cosine to 0. Batches of 64.
+Optimizer      Adam, gradient clipped to a norm of 1. Its rate falls from 0.0015 along a cosine to 0. Batches of 64.
 Epochs         26 of 937 steps; seed 1.
 Kept           after every epoch the running average of the weights (momentum 0.999, the
                last thousand steps), as float16.
@@ -35,7 +37,7 @@ WIDTH = 32  # channels at 14x14; at 7x7 twice as many
 CODE = 64  # numbers that say time and digit
 EPOCHS = 26
 BATCH = 64
-RATE = 2e-3
+RATE = 1.5e-3
 LOOK = 500  # images after each epoch
 SAMPLES = 10_000  # for the score
 SEED = 1
@@ -63,7 +65,14 @@ def define_unet():
     image = keras.Input((28, 28, 1))
     t = keras.Input((1,))
     digit = keras.Input((1,), dtype="int32")
-    time_code = layers.Dense(CODE)(layers.Dense(CODE, activation="silu")(t))
+    # Large weights to begin with: else near times look alike for long. With Keras's own
+    # the loss was 0.25 after 400 steps at the best of three rates, with these 0.18.
+    wide = keras.initializers.RandomUniform(-8, 8)
+    offset = keras.initializers.RandomUniform(-4, 4)
+    time_code = layers.Dense(
+        CODE, activation="silu", kernel_initializer=wide, bias_initializer=offset
+    )(t)
+    time_code = layers.Dense(CODE)(time_code)
     digit_code = layers.Flatten()(layers.Embedding(CLASSES + 1, CODE)(digit))
     told = layers.Activation("silu")(layers.Add()([time_code, digit_code]))
     told = layers.Reshape((1, 1, CODE))(told)
@@ -92,7 +101,10 @@ def train():
 
     n_steps = len(x_train) // BATCH
     rate = keras.optimizers.schedules.CosineDecay(RATE, EPOCHS * n_steps)
-    optimizer = keras.optimizers.Adam(rate, use_ema=True, ema_momentum=0.999)
+    # Without a limit to the gradient a run of 16 epochs blew up in its fifth.
+    optimizer = keras.optimizers.Adam(
+        rate, use_ema=True, ema_momentum=0.999, global_clipnorm=1.0
+    )
     model = define_unet()
     model.compile(loss="mse", optimizer=optimizer)
 
