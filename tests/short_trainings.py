@@ -30,6 +30,25 @@ def random_photographs(n_train=20, n_test=80):
     return (x[:n_train], y[:n_train]), (x[n_train:], y[n_train:])
 
 
+def train_watched(training, runs, monkeypatch):
+    """Train to the end. G's weights after each of its steps; of each step the model's name, x and y; the last rates."""
+    latest, given, rates, original = [], [], {}, kg.train_only
+
+    def spied(network, networks, model, x, y):
+        logs = original(network, networks, model, x, y)
+        given.append((model.name, x, y))
+        rates[model.name] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+        if network.name == "generator":
+            latest.append([weight.numpy() for weight in network.trainable_variables])
+        return logs
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kg, "train_only", spied)
+        patch.setattr(training, "RUNS", runs)
+        training.train()
+    return latest, given, rates
+
+
 def stop_and_go_on(training, runs, monkeypatch, at_call):
     """Train until Ctrl-C comes in the second epoch, in call number `at_call` of `train_only`; then to the end."""
     monkeypatch.setattr(training, "RUNS", runs)

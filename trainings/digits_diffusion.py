@@ -16,7 +16,8 @@ Network        a U-Net, 28x28 -> 14x14 -> 7x7 and back: convolutions (kernel 4, 
                weights.
 Target         v = alpha noise - sigma x, mean squared error. The digit is left out in
                15 % of the batch.
-Optimizer      Adam, gradient clipped to a norm of 1. Its rate falls from 0.0015 along a cosine to 0. Batches of 64.
+Optimizer      Adam, gradient clipped to a norm of 1. Its rate falls from 0.0015 along a
+               cosine to 0. Batches of 64.
 Epochs         26 of 937 steps; seed 1.
 Kept           after every epoch the running average of the weights (momentum 0.999, the
                last thousand steps), as float16.

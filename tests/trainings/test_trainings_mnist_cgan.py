@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from short_trainings import assert_same_saves, is_kept, moved, set_all, stop_and_go_on
+from short_trainings import assert_same_saves, is_kept, moved, set_all, stop_and_go_on, train_watched
 
 import keras_gen as kg
 from keras_gen.judge import Judge
@@ -22,20 +22,7 @@ def short(monkeypatch):
 def test_both_networks_move_averages_are_kept_and_a_stopped_run_ends_alike(
     folder, short, begun, tmp_path, monkeypatch, capsys
 ):
-    latest, given, rates, original = [], [], {}, kg.train_only
-
-    def spied(network, networks, model, x, y):
-        logs = original(network, networks, model, x, y)
-        given.append((model.name, x, y))
-        rates[model.name] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-        if network.name == "generator":
-            latest.append([weight.numpy() for weight in network.trainable_variables])
-        return logs
-
-    with monkeypatch.context() as patch:
-        patch.setattr(kg, "train_only", spied)
-        patch.setattr(training, "RUNS", tmp_path / "whole")
-        training.train()
+    latest, given, rates = train_watched(training, tmp_path / "whole", monkeypatch)
     assert "as asked, feature distance to 70 held-out training images" in capsys.readouterr().out
     (networks,) = begun
     assert networks["n_steps"] == 2
