@@ -244,6 +244,30 @@ def test_readme_has_a_line_a_lesson_and_the_results_a_table_a_notebook(tmp_path,
     assert "| a score | 6.2 | 7 | Somebody 2020 |" in results and "## [07, lab: Lab]" in results
 
 
+def test_19_quotes_the_other_models_as_they_were_published():
+    two, four, seven, eight = (
+        nbformat.read(tool.NOTEBOOKS / f"{name}.ipynb", as_version=4).metadata["keras_gen"]["results"]
+        for name in ("02_vae", "04_conditional_gan", "07_why_gans_fail", "08_one_line_of_loss")
+    )
+    of_vae = {name: score["feature_distance"] for name, score in two["scores"].items()}
+    seeds = range(1, 4)
+    published = {
+        "the lecture's GAN (07)": seven["vanilla_feature_distance"],
+        "autoencoder, N(0, I) (02)": of_vae["autoencoder, randn"],
+        "VAE, prior N(0, I) (02)": of_vae["VAE, randn"],
+        "VAE, mixture of Gaussians (02)": of_vae["VAE, fitted mixture"],
+        "VAE, learned prior, best of three (02)": min(of_vae[f"conv, learned prior, seed {i}"] for i in seeds),
+        "GAN, best of 30 runs (08)": min(min(runs) for runs in eight["feature_distance"].values()),
+        "conditional GAN, ten epochs (04)": four["feature_distance"],
+        "conditional GAN, shipped (04)": four["feature_distance_shipped"],
+    }
+    notebook = nbformat.read(tool.NOTEBOOKS / "19_diffusion.ipynb", as_version=4)
+    (source,) = (cell.source for cell in notebook.cells if cell.id == "others")
+    quoted = {}
+    exec(source, quoted)
+    assert quoted["OTHERS"] | quoted["OTHERS_ASKED"] == {name: round(value, 1) for name, value in published.items()}
+
+
 def test_outputs_are_clean(notebook, path):
     cells = code_cells(notebook)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 import keras_gen as kg
-from trainings import cifar10_acgan, cifar10_dcgan, faces_generator, faces_vae, horse2zebra, mnist_cgan
+from trainings import (
+    cifar10_acgan,
+    cifar10_dcgan,
+    digits_diffusion,
+    faces_generator,
+    faces_vae,
+    horse2zebra,
+    mnist_cgan,
+)
 
 
 @pytest.mark.every_backend
@@ -15,6 +23,7 @@ from trainings import cifar10_acgan, cifar10_dcgan, faces_generator, faces_vae, 
         ("cifar10_dcgan", cifar10_dcgan.define_generator),
         ("cifar10_acgan", cifar10_acgan.define_generator),
         ("faces_vae", faces_vae.define_vae),
+        ("digits_diffusion", digits_diffusion.define_unet),
         ("mnist_cgan", mnist_cgan.define_generator),
         ("horse2zebra", lambda: horse2zebra.define_translator("AtoB")),
         ("zebra2horse", lambda: horse2zebra.define_translator("BtoA")),
