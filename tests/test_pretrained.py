@@ -131,7 +131,7 @@ def test_saved_and_loaded_it_is_the_same_up_to_rounding(tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_loaded(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="'cats' in pretrained; there are: cifar10_acgan, cifar10_dcgan, faces_"):
+    with pytest.raises(ValueError, match="'cats' in pretrained; there are: cifar10_acgan, cifar10_dcgan, digits_"):
         load_pretrained("cats")
     with pytest.raises(ValueError, match="Did you mean 'faces_vae'"):
         load_pretrained("Faces_VAE")
