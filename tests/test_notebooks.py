@@ -244,23 +244,43 @@ def test_readme_has_a_line_a_lesson_and_the_results_a_table_a_notebook(tmp_path,
     assert "| a score | 6.2 | 7 | Somebody 2020 |" in results and "## [07, lab: Lab]" in results
 
 
-def test_19_quotes_the_other_models_as_they_were_published():
-    two, four, seven, eight = (
-        nbformat.read(tool.NOTEBOOKS / f"{name}.ipynb", as_version=4).metadata["keras_gen"]["results"]
-        for name in ("02_vae", "04_conditional_gan", "07_why_gans_fail", "08_one_line_of_loss")
+def test_19_and_its_lab_quote_the_other_models_as_they_were_published():
+    names = ("02_vae", "04_conditional_gan", "05_latent_space_lab", "07_why_gans_fail", "08_one_line_of_loss")
+    two, four, five, seven, eight = (
+        nbformat.read(tool.NOTEBOOKS / f"{name}.ipynb", as_version=4).metadata["keras_gen"]["results"] for name in names
     )
     of_vae = {name: score["feature_distance"] for name, score in two["scores"].items()}
-    published = {
+    learned = [of_vae[f"conv, learned prior, seed {i}"] for i in (1, 2, 3)]
+    in_lesson = {
         "the lecture's GAN (07)": seven["vanilla_feature_distance"],
         "autoencoder, N(0, I) (02)": of_vae["autoencoder, randn"],
         "VAE, prior N(0, I) (02)": of_vae["VAE, randn"],
         "VAE, mixture of Gaussians (02)": of_vae["VAE, fitted mixture"],
-        "VAE, learned prior, best of three (02)": min(of_vae[f"conv, learned prior, seed {i}"] for i in (1, 2, 3)),
+        "VAE, learned prior, best of three (02)": min(learned),
         "GAN, best of 30 runs (08)": min(min(runs) for runs in eight["feature_distance"].values()),
         "conditional GAN, ten epochs (04)": four["feature_distance"],
         "conditional GAN, shipped (04)": four["feature_distance_shipped"],
     }
-    assert quoted_by("19_diffusion") == {name: round(value, 1) for name, value in published.items()}
+    in_lab = {
+        "autoencoder, N(0, I)": of_vae["autoencoder, randn"],
+        "autoencoder, fitted Gaussian": of_vae["autoencoder, fitted Gaussian"],
+        "VAE, N(0, I)": of_vae["VAE, randn"],
+        "VAE, fitted Gaussian": of_vae["VAE, fitted Gaussian"],
+        "VAE, fitted mixture": of_vae["VAE, fitted mixture"],
+        "VAE, convolutions, N(0, I)": of_vae["conv, N(0, I), seed 1"],
+        "VAE, dense, learned prior": of_vae["dense, learned prior, seed 1"],
+        "VAE, convolutions, learned prior": np.mean(learned),
+        "07's": seven["vanilla_feature_distance"],
+        "ten epochs": four["feature_distance"],
+        "shipped": four["feature_distance_shipped"],
+    } | {loss: np.mean(runs) for loss, runs in eight["feature_distance"].items()}
+    for name, published in {"19_diffusion": in_lesson, "19_diffusion_lab": in_lab}.items():
+        assert quoted_by(name) == {row: round(value, 1) for row, value in published.items()}
+
+    lab = nbformat.read(tool.NOTEBOOKS / "19_diffusion_lab.ipynb", as_version=4)
+    (faces,) = (cell.source for cell in lab.cells if cell.id == "super-text")
+    for name, value in five["feature_distance"].items():
+        assert name == "real images" or f"{value:.1f} ({name})" in faces
 
 
 def quoted_by(name):
