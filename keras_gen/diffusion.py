@@ -79,7 +79,7 @@ def sample_diffusion(model, n, n_steps=20, eta=0.0, labels=None, guidance=0.0, s
         n_steps: calls of the network for an image, at least 1.
         eta: how much of the noise is drawn anew in each step, in [0, 1]. 0: none, the images follow from the first
             noise (DDIM, Song et al. 2021); 1: a step is a draw from the Gaussian that Bayes' rule gives for the way
-            back, were the guess the image (DDPM, Ho et al. 2020), which wants more steps.
+            back, were the guess the image (DDPM, Ho et al. 2020).
         labels: the classes asked for, integers `(n,)` or `(n, 1)`, counted from 0. None: no label is told.
         guidance: how far to go beyond the answer with the label, away from that without: v + guidance (v - v_without).
             0 is the network's own; -1 the answer without a label. Costs two calls a step.

@@ -31,15 +31,19 @@ def random_photographs(n_train=20, n_test=80):
 
 
 def train_watched(training, runs, monkeypatch):
-    """Train to the end. G's weights after each of its steps; of each step the model's name, x and y; the last rates."""
+    """Train to the end: weights, batches and rates on the way.
+
+    Returns the weights of the generator, or of the only network, after each of its steps; of each step the model's
+    name, x and y; the last rate of each model.
+    """
     latest, given, rates, original = [], [], {}, kg.train_only
 
     def spied(network, networks, model, x, y):
         logs = original(network, networks, model, x, y)
         given.append((model.name, x, y))
         rates[model.name] = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-        if network.name == "generator":
-            latest.append([weight.numpy() for weight in network.trainable_variables])
+        if network.name == "generator" or len(networks) == 1:
+            latest.append([keras.ops.convert_to_numpy(weight).copy() for weight in network.trainable_variables])
         return logs
 
     with monkeypatch.context() as patch:

@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from short_trainings import assert_same_saves, is_kept, moved, set_all, stop_and_go_on
+from short_trainings import assert_same_saves, is_kept, moved, set_all, stop_and_go_on, train_watched
 
 import keras_gen as kg
 from trainings import digits_diffusion as training
@@ -20,25 +20,13 @@ def short(monkeypatch):
 
 
 def test_averages_are_kept_and_a_stopped_run_ends_alike(folder, short, begun, tmp_path, monkeypatch, capsys):
-    latest, given, original = [], [], kg.train_only
-
-    def spied(network, networks, model, x, y):
-        logs = original(network, networks, model, x, y)
-        given.append((x, y))
-        latest.append([keras.ops.convert_to_numpy(weight).copy() for weight in network.trainable_variables])
-        return logs
-
-    with monkeypatch.context() as patch:
-        patch.setattr(kg, "train_only", spied)
-        patch.setattr(training, "RUNS", tmp_path / "whole")
-        training.train()
+    latest, given, rates = train_watched(training, tmp_path / "whole", monkeypatch)
     assert "epoch 2: feature distance to 80 test images" in capsys.readouterr().out
     (networks,) = begun
     assert networks["n_steps"] == 2
     model, before = networks["unet"]
     assert moved(model, before) > 1e-4
-    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    assert rate == pytest.approx(0, abs=1e-9)  # at the end of its cosine
+    assert rates == {"unet": pytest.approx(0, abs=1e-9)}  # at the end of its cosine
 
     averages = latest[0]
     for step in latest[1:]:
@@ -50,7 +38,7 @@ def test_averages_are_kept_and_a_stopped_run_ends_alike(folder, short, begun, tm
 
     # What is learnt from: x and noise, mixed, with the label of x or none.
     (x, y), _ = short
-    for (x_t, t, told), v in given:
+    for _, (x_t, t, told), v in given:
         alpha, sigma = kg.noise_levels(t.reshape(-1, 1, 1, 1))
         for image, label in zip(alpha * x_t - sigma * v, told[:, 0], strict=True):
             (ix,) = np.flatnonzero(np.abs(kg.to_tanh(x) - image).max(axis=(1, 2, 3)) < 1e-4)

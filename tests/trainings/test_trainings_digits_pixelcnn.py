@@ -1,7 +1,7 @@
 import keras
 import numpy as np
 import pytest
-from short_trainings import assert_same_saves, is_kept, moved, set_all, stop_and_go_on
+from short_trainings import assert_same_saves, is_kept, moved, set_all, stop_and_go_on, train_watched
 
 import keras_gen as kg
 from keras_gen.judge import Judge
@@ -52,25 +52,13 @@ def test_blocks_are_of_two_by_two_pixels_and_come_apart_again():
 
 
 def test_averages_are_kept_and_a_stopped_run_ends_alike(folder, short, begun, tmp_path, monkeypatch, capsys):
-    latest, given, original = [], [], kg.train_only
-
-    def spied(network, networks, model, x, y):
-        logs = original(network, networks, model, x, y)
-        given.append((x, y))
-        latest.append([keras.ops.convert_to_numpy(weight).copy() for weight in network.trainable_variables])
-        return logs
-
-    with monkeypatch.context() as patch:
-        patch.setattr(kg, "train_only", spied)
-        patch.setattr(training, "RUNS", tmp_path / "whole")
-        training.train()
+    latest, given, rates = train_watched(training, tmp_path / "whole", monkeypatch)
     assert "nats on 10 held-out training images" in capsys.readouterr().out
     (networks,) = begun
     assert networks["n_steps"] == 2
     model, before = networks["pixelcnn"]
     assert moved(model, before) > 1e-4
-    rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
-    assert rate == pytest.approx(0, abs=1e-9)  # at the end of its cosine
+    assert rates == {"pixelcnn": pytest.approx(0, abs=1e-9)}  # at the end of its cosine
 
     # It begins at the mean image of those it learns from.
     (x, _), _ = short
@@ -88,10 +76,10 @@ def test_averages_are_kept_and_a_stopped_run_ends_alike(folder, short, begun, tm
     assert not is_kept("digits_pixelcnn", latest[-1])
 
     # A batch is of 0 and 1, and as bright as the images.
-    for batch, target in given:
+    for _, batch, target in given:
         assert batch is target and set(np.unique(batch)) == {0, 1} and batch.shape == (8, 28, 28, 1)
-    assert np.mean([batch for batch, _ in given]) == pytest.approx(images.mean(), abs=0.02)
-    assert len({batch.tobytes() for batch, _ in given}) == 4
+    assert np.mean([batch for _, batch, _ in given]) == pytest.approx(images.mean(), abs=0.02)
+    assert len({batch.tobytes() for _, batch, _ in given}) == 4
 
     stop_and_go_on(training, tmp_path / "in_two", monkeypatch, at_call=4)
     assert_same_saves(tmp_path / "whole", tmp_path / "in_two")
