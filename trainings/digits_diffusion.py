@@ -58,7 +58,7 @@ def follow(x, told):
 
 
 def define_block(x, told):
-    # Without the normalisation three runs of four blew up, in epochs 2 to 5.
+    # Without it three of four runs, of differing width, blew up in epochs 2 to 5.
     filters = x.shape[-1]
     h = layers.Conv2D(filters, 3, padding="same")(x)
     h = layers.GroupNormalization(1)(h)
