@@ -70,7 +70,7 @@ def noised(images, rng, labels=None, drop=0.15):
     return inputs, (alpha * noise - sigma * images).astype("float32")
 
 
-def sample_diffusion(model, n, n_steps=20, eta=0.0, labels=None, guidance=0.0, seed=0, known=None):
+def sample_diffusion(model, n, n_steps=20, eta=0.0, labels=None, guidance=0.0, seed=0, known=None, repeats=1):
     """Draw images: from noise, in steps of equal time, to what the network takes for the image.
 
     Args:
@@ -86,6 +86,9 @@ def sample_diffusion(model, n, n_steps=20, eta=0.0, labels=None, guidance=0.0, s
         seed: of the noise; NumPy's global generator is not used.
         known: pixels that are to stay, floats in [-1, 1] of shape `(n, ...)`; nan where a pixel is to be drawn. With
             eta=1 the others follow them best: with 0 they are bound to their first noise.
+        repeats: how often each step is made, at least 1, each time after the first from noise that takes the image back
+            to where the step began, so that the pixels to be drawn can come to fit the known ones (RePaint, Lugmayr et
+            al. 2022). The first step begins at noise alone, the last one adds none: both are made once.
 
     Returns:
         float32 `(n, ...)` in [-1, 1].
@@ -94,7 +97,7 @@ def sample_diffusion(model, n, n_steps=20, eta=0.0, labels=None, guidance=0.0, s
         ValueError: a model with other inputs or outputs; numbers out of their range; labels for a model that takes none
             or of a class that it does not know; guidance without labels; known pixels of another shape or range.
     """
-    told = _check_sampling(model, n, n_steps, eta, labels, guidance)
+    told = _check_sampling(model, n, n_steps, eta, labels, guidance, repeats)
     shape = (n, *model.inputs[0].shape[1:])
     if known is not None:
         known = _check_known(known, shape)
@@ -103,15 +106,19 @@ def sample_diffusion(model, n, n_steps=20, eta=0.0, labels=None, guidance=0.0, s
     times = np.linspace(1, 0, n_steps + 1)
     for t, next_t in pairwise(times):
         (alpha, sigma), (next_alpha, next_sigma) = noise_levels(t), noise_levels(next_t)
-        v = _answers(model, x, t, told, guidance)
-        x_hat = np.clip(alpha * x - sigma * v, -1, 1)  # before the noise is reckoned: the two then make x still
-        if known is not None:
-            x_hat = np.where(np.isnan(known), x_hat, known)
-        noise = (x - alpha * x_hat) / sigma
-        fresh = eta * next_sigma / sigma * np.sqrt(1 - (alpha / next_alpha) ** 2)  # none in the last step
-        x = next_alpha * x_hat + np.sqrt(next_sigma**2 - fresh**2) * noise
-        if fresh:
-            x = x + fresh * rng.standard_normal(shape)
+        kept = alpha / next_alpha  # of the image at next_t, when noise takes it back to t
+        fresh = eta * next_sigma / sigma * np.sqrt(1 - kept**2)  # none in the last step
+        for repeat in range(repeats if t < 1 and next_t > 0 else 1):
+            if repeat:
+                x = kept * x + np.sqrt(1 - kept**2) * rng.standard_normal(shape)
+            v = _answers(model, x, t, told, guidance)
+            x_hat = np.clip(alpha * x - sigma * v, -1, 1)  # before the noise is reckoned: the two then make x still
+            if known is not None:
+                x_hat = np.where(np.isnan(known), x_hat, known)
+            noise = (x - alpha * x_hat) / sigma
+            x = next_alpha * x_hat + np.sqrt(next_sigma**2 - fresh**2) * noise
+            if fresh:
+                x = x + fresh * rng.standard_normal(shape)
     return x.astype("float32")
 
 
@@ -159,7 +166,7 @@ def _check_known(known, shape):
     return known
 
 
-def _check_sampling(model, n, n_steps, eta, labels, guidance):
+def _check_sampling(model, n, n_steps, eta, labels, guidance, repeats):
     """Raise ValueError for what `sample_diffusion` cannot draw with; returns what the model is told, or None."""
     check_network(model, "model")
     image, *others = [tuple(part.shape[1:]) for part in model.inputs]
@@ -169,7 +176,7 @@ def _check_sampling(model, n, n_steps, eta, labels, guidance):
             f"the images' shape; it takes {[tuple(part.shape) for part in model.inputs]} and makes "
             f"{model.output_shape}."
         )
-    for name, value in (("n", n), ("n_steps", n_steps)):
+    for name, value in (("n", n), ("n_steps", n_steps), ("repeats", repeats)):
         if not isinstance(value, Integral) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be a whole number, at least 1.")
     if not 0 <= eta <= 1:

@@ -225,6 +225,71 @@ def test_known_pixels_stay_and_the_others_follow_them(eta):
     np.testing.assert_array_equal(nothing, free)
 
 
+def pair(correlation, std=0.2):
+    """The exact denoiser of two pixels that vary together, with mean 0."""
+    covariance = std**2 * np.array([[1, correlation], [correlation, 1]])
+    values, axes = np.linalg.eigh(covariance)
+    axes = axes.astype("float32")
+
+    def v(x, alpha, sigma):
+        along = ops.matmul(ops.reshape(x, (-1, 2)), axes)
+        alpha, sigma = ops.reshape(alpha, (-1, 1)), ops.reshape(sigma, (-1, 1))
+        of_axes = along * alpha * sigma * (1 - values.astype("float32")) / (alpha**2 * values + sigma**2)
+        return ops.reshape(ops.matmul(of_axes, axes.T), (-1, 1, 2, 1))
+
+    return denoiser(v, (1, 2, 1))
+
+
+@pytest.mark.every_backend
+def test_by_repeats_hidden_pixels_are_drawn_from_the_posterior_of_the_known():
+    """Of a Gaussian pair with correlation r: N(r x, (1 - r^2) std^2)."""
+    model, r, std = pair(0.9), 0.9, 0.2
+    known = np.full((3000, 1, 2, 1), np.nan)
+    known[:, 0, 0] = 0.3
+    hidden = {}
+    for repeats in (1, 10):
+        drawn = sample_diffusion(model, 3000, n_steps=100, eta=1.0, known=known, repeats=repeats)
+        np.testing.assert_array_equal(drawn[:, 0, 0], known[:, 0, 0].astype("float32"))
+        hidden[repeats] = drawn[:, 0, 1]
+    means = {repeats: pixels.mean() for repeats, pixels in hidden.items()}
+    assert means[10] == pytest.approx(r * 0.3, rel=0.05)
+    assert means[1] < 0.75 * r * 0.3  # without, they follow by half
+    assert hidden[10].std() == pytest.approx(np.sqrt(1 - r**2) * std, rel=0.25)  # steps of a finite length
+
+
+@pytest.mark.every_backend
+def test_repeats_without_known_pixels_draw_from_the_same_density():
+    x = sample_diffusion(gaussian(0.3, 0.2, (8, 8, 1)), 500, n_steps=200, eta=1.0, repeats=3)
+    assert x.mean() == pytest.approx(0.3, abs=0.005) and x.std() == pytest.approx(0.2, rel=0.1)
+
+
+@pytest.mark.every_backend
+def test_a_repeat_begins_where_noise_has_taken_the_image_back():
+    """From angle b up to a the image is cos a / cos b of what it was; the noise makes up the variance."""
+    mean, std = 0.2, 0.3
+    x = sample_diffusion(gaussian(mean, std), 3, n_steps=3, seed=7, repeats=2)
+    a, b = np.pi / 3, np.pi / 6
+
+    def turned(off, a, b):
+        up = np.cos(a) * np.cos(b) * std**2 + np.sin(a) * np.sin(b)
+        return off * up / (np.cos(a) ** 2 * std**2 + np.sin(a) ** 2)
+
+    first, fresh = np.random.default_rng(7).standard_normal((2, 3, *SHAPE))
+    off = turned(turned(first, np.pi / 2, a), a, b)
+    off = np.cos(a) / np.cos(b) * off + np.sqrt(1 - (np.cos(a) / np.cos(b)) ** 2) * fresh
+    np.testing.assert_allclose(x, mean + turned(turned(off, a, b), b, 0), atol=1e-5)
+
+
+@pytest.mark.every_backend
+def test_the_first_and_the_last_step_are_made_once():
+    calls = []
+    model = network()
+    asked = model.predict_on_batch
+    model.predict_on_batch = lambda inputs: (calls.append(float(np.max(inputs[1]))), asked(inputs))[1]
+    sample_diffusion(model, 2, n_steps=4, repeats=3)
+    np.testing.assert_allclose(calls, [1, *[0.75] * 3, *[0.5] * 3, 0.25])
+
+
 def test_known_pixels_may_be_a_list_and_light_all_over():
     known = np.full((2, *SHAPE), 0.25)
     np.testing.assert_array_equal(sample_diffusion(gaussian(0, 0.2), 2, n_steps=2, known=known.tolist()), known)
@@ -353,6 +418,8 @@ KNOWN = np.full((2, *SHAPE), np.nan)
         ({"n": 2.5}, "n is 2.5"),
         ({"n_steps": 0}, "n_steps is 0"),
         ({"n_steps": 1.0}, "n_steps is 1.0"),
+        ({"repeats": 0}, "repeats is 0"),
+        ({"repeats": 2.0}, "repeats is 2.0"),
         ({"eta": -0.1}, "eta is -0.1"),
         ({"eta": 1.1}, "eta is 1.1"),
         ({"eta": np.nan}, "eta is nan"),
