@@ -245,6 +245,21 @@ def test_weights_are_put_back_where_looking_fails(monkeypatch):
         np.testing.assert_array_equal(ours, weight)
 
 
+@pytest.mark.every_backend
+def test_inputs_that_act_only_together_and_a_faint_one_are_seen():
+    """By a product nothing comes of either alone where the other is 0; a thousandth is no rounding."""
+    image = keras.Input((3,))
+    a, b, faint = ops.split(image, 3, axis=1)
+    model = keras.Model(image, ops.concatenate([a * b, faint / 1000 + b, faint], axis=1))
+    np.testing.assert_array_equal(sees(model), [[1, 1, 0], [0, 1, 1], [0, 0, 1]])
+
+
+def test_of_a_pixel_of_several_channels_the_channel_is_named():
+    image = keras.Input((1, 2, 3))
+    with pytest.raises(ValueError, match="no such pixel"):
+        sees(keras.Model(image, image + 0), (0, 1))
+
+
 @pytest.mark.parametrize("pixel", [(7, 0), (0, -1), (0, 0, 1), 3, (1.5, 2), (0, 0, 0, 0), "first"])
 def test_a_pixel_outside_is_refused(pixel):
     with pytest.raises(ValueError, match="no such pixel"):
