@@ -194,8 +194,13 @@ def test_what_is_said_of_the_results_is_filled_in_by_them(notebook, path):
     said, stamp = notebook.metadata["readme"], notebook.metadata["keras_gen"]
     short = [] if tool.is_lab(path) else [said["result"]]
     for line in (*short, *(cells[1] for cells in said["results"]), *(value for _, value in said.get("nats", ()))):
-        assert line.format(**stamp["results"]) != line, f"it names no result: {line}"
+        assert readme.filled(line, stamp["results"]) != line, f"it names no result: {line}"
     assert {len(cells) for cells in said["results"]} == {4}  # measured, here, the reference, its source
+
+
+def test_results_are_found_by_name_by_number_and_by_place():
+    results = {"gap": {"50": {"of two": [1.0, 3.25]}}, "score": 2.0}
+    assert readme.filled("{score:.0f}, {gap[50][of two][1]:.2f}", results) == "2, 3.25"
 
 
 def published(folder, name, title, score):

@@ -58,6 +58,18 @@ def mark(path):
     return " †" if path.stem in WAITING else ""
 
 
+def filled(text, results):
+    """A format string with a stamp's results in it."""
+    return text.format(**by_number(results))
+
+
+def by_number(results):
+    """Results whose keys are numbers again where JSON made words of them: `{gap[50]}` looks for the number 50."""
+    if not isinstance(results, dict):
+        return results
+    return {int(key) if key.isdigit() else key: by_number(value) for key, value in results.items()}
+
+
 def row(path, labs):
     """README's line of a lesson, with a link to its lab where there is one."""
     notebook = nbformat.read(path, as_version=4)
@@ -66,7 +78,7 @@ def row(path, labs):
     for lab in labs:
         if lab.stem == f"{path.stem}_lab":
             names += f", [lab](notebooks/{lab.name}){mark(lab)}"
-    result = notebook.metadata.readme.result.format(**stamp.results)
+    result = filled(notebook.metadata.readme.result, stamp.results)
     picture = f"![{title}](pictures/{path.stem}.jpg)"
     return f"| {picture} | {names} | {result} | {stamp.seconds / 60:.0f} min |\n"
 
@@ -77,7 +89,7 @@ def nats(paths):
     for path in paths:
         notebook = nbformat.read(path, as_version=4)
         for model, value in notebook.metadata.readme.get("nats", ()):
-            text = value.format(**notebook.metadata.keras_gen.results)
+            text = filled(value, notebook.metadata.keras_gen.results)
             rows.append((float(text), f"| {model} | {text} | [{path.stem[:2]}](notebooks/{path.name}){mark(path)} |\n"))
     return NATS_HEAD + "".join(row for _, row in sorted(rows, reverse=True)) if rows else ""
 
@@ -116,7 +128,7 @@ def results(paths):
         )
         text += RESULTS_TABLE
         for cells in notebook.metadata.readme.results:
-            text += f"| {' | '.join(cells).format(**stamp.results)} |\n"
+            text += f"| {filled(' | '.join(cells), stamp.results)} |\n"
     return text
 
 
