@@ -6,6 +6,7 @@ from keras import layers
 
 from keras_gen import define_composite_model, define_gan
 
+KERAS = tuple(int(part) for part in keras.__version__.split(".")[:2])
 LATENT_DIM = 4
 SHAPE = (8, 8, 1)
 COLOUR = (8, 8, 3)

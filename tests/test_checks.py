@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 from models import (
     COLOUR,
+    KERAS,
     LATENT_DIM,
     SHAPE,
     define_discriminator,
@@ -18,8 +19,6 @@ from models import (
 )
 
 from keras_gen import define_composite_model, define_gan, invert_generator, train, train_cyclegan, train_discriminator
-
-OLD = tuple(int(part) for part in keras.__version__.split(".")[:2]) < (3, 15)
 
 
 @pytest.fixture(autouse=True)
@@ -144,7 +143,9 @@ def test_a_discriminator_without_accuracy(metrics):
     "metrics",
     [
         ["accuracy"],
-        pytest.param([["accuracy"]], marks=pytest.mark.skipif(OLD, reason="Keras itself takes no list in a list")),
+        pytest.param(
+            [["accuracy"]], marks=pytest.mark.skipif(KERAS < (3, 15), reason="Keras itself takes no list in a list")
+        ),
         {"answer": ["accuracy"]},
         ["mse", "accuracy"],
         [keras.metrics.BinaryAccuracy("accuracy")],

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-
-VERSION = tuple(int(part) for part in keras.__version__.split(".")[:2])
+from models import KERAS
 
 
 def test_lr_is_refused():
@@ -51,4 +50,4 @@ def test_an_activity_penalty_is_divided_by_the_batch_since_3_14():
     model = keras.Model(x, layers.Rescaling(0.0)(dense(x)))
     model.compile(loss="mse")
     loss = model.evaluate(np.ones((4, 1)), np.zeros((4, 1)), batch_size=4, verbose=0)
-    assert loss == pytest.approx(1.0 if VERSION >= (3, 14) else 4.0)
+    assert loss == pytest.approx(1.0 if KERAS >= (3, 14) else 4.0)
