@@ -8,6 +8,7 @@ from trainings import (
     cifar10_acgan,
     cifar10_dcgan,
     digits_diffusion,
+    digits_pixelcnn,
     faces_generator,
     faces_vae,
     horse2zebra,
@@ -24,6 +25,7 @@ from trainings import (
         ("cifar10_acgan", cifar10_acgan.define_generator),
         ("faces_vae", faces_vae.define_vae),
         ("digits_diffusion", digits_diffusion.define_unet),
+        ("digits_pixelcnn", digits_pixelcnn.define_pixelcnn),
         ("mnist_cgan", mnist_cgan.define_generator),
         ("horse2zebra", lambda: horse2zebra.define_translator("AtoB")),
         ("zebra2horse", lambda: horse2zebra.define_translator("BtoA")),
@@ -36,6 +38,8 @@ def test_they_draw_the_same_with_the_shipped_weights(name, define):
     if name == "digits_diffusion":
         digits = kg.to_tanh(kg.load_dataset("digits")[1][0][:4])
         x, _ = kg.noised(digits, np.random.default_rng(0), np.arange(4))
+    elif name == "digits_pixelcnn":
+        x = kg.binarize(kg.to_unit(kg.load_dataset("digits")[1][0][:4]), seed=0)
     elif shipped.inputs[0].shape[-1] == 3:  # photographs, not points
         x = kg.to_tanh(kg.load_domains("fruits", 32)[1][0][:4])
     else:
