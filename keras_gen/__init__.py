@@ -3,6 +3,7 @@
 import types
 
 from .callbacks import PrintProgress, StopOnNonFinite
+from .codes import GumbelSoftmax, VectorQuantizer, straight_through
 from .cyclegan import ImagePool, define_composite_model, train_cyclegan
 from .data import (
     FACE_CLASSES,
