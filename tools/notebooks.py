@@ -48,13 +48,13 @@ CHATTER = re.compile(r"WARNING:tensorflow:.*\n?")  # TensorFlow's log, which IPy
 WAITING = [
     "04_conditional_gan_lab",
     "07_why_gans_fail",
+    "07_why_gans_fail_lab",
     "08_one_line_of_loss",
     "09_infogan",
 ]
 # Notebooks from before there were lessons and labs. Until its third edition lands, each is exempt from the rules of
 # its kind: how much code and prose, how long a line, the program. The list only shrinks.
 SECOND_EDITIONS = [
-    "07_why_gans_fail",
     "08_one_line_of_loss",
     "09_infogan",
 ]
