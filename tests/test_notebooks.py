@@ -259,7 +259,7 @@ def test_19_and_its_lab_quote_the_other_models_as_they_were_published():
     in_02_lab = two_lab["feature_distance"]
     learned = [in_02_lab[f"conv, learned prior, seed {i}"] for i in (1, 2, 3)]
     in_lesson = {
-        "the lecture's GAN (07)": seven["vanilla_feature_distance"],
+        "a plain convolutional GAN (07)": seven["vanilla_feature_distance"],
         "autoencoder, N(0, I) (02)": autoencoder["prior"],
         "VAE, prior N(0, I) (02)": vae["prior"],
         "VAE, mixture of Gaussians (02)": vae["50 Gaussians"],

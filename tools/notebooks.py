@@ -47,8 +47,6 @@ CHATTER = re.compile(r"WARNING:tensorflow:.*\n?")  # TensorFlow's log, which IPy
 # the results as they are may come first and the outputs later.
 WAITING = [
     "04_conditional_gan_lab",
-    "07_why_gans_fail",
-    "07_why_gans_fail_lab",
     "08_one_line_of_loss",
     "09_infogan",
 ]
