@@ -23,6 +23,7 @@ from .data import (
 )
 from .diffusion import noise_levels, noised, sample_diffusion
 from .files import DataUnavailable
+from .flows import Couplings, bits_per_dim, dequantize, squeeze, unsqueeze
 from .gan import (
     averaged_generator,
     define_gan,
@@ -64,7 +65,7 @@ from .plots import (
 )
 from .pretrained import load_pretrained, read_recipe
 from .runs import SaveRun
-from .vae import VAE, Couplings, Sampling, binarize, define_vae, elbo, iwae_bound, reconstruction_loss
+from .vae import VAE, Sampling, binarize, define_vae, elbo, iwae_bound, reconstruction_loss
 
 __version__ = "0.1.0"
 __all__ = sorted(name for name, value in vars().items() if name[0] != "_" and not isinstance(value, types.ModuleType))

@@ -8,10 +8,9 @@
 Everything is counted in nats per image: summed over pixels or latent dimensions, averaged over the batch. A mean over
 pixels instead would make the KL hundreds of times too strong, and the encoder would ignore the image.
 
-The prior is N(0, I), or is learned: `define_vae(encoder, decoder, prior=Couplings())`.
+The prior is N(0, I), or is learned: `define_vae(encoder, decoder, prior=Couplings())`, see `flows.py`.
 
-Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; Burda et al. 2015, "Importance Weighted Autoencoders";
-Dinh et al. 2017, "Density estimation using Real NVP".
+Kingma and Welling 2014, "Auto-Encoding Variational Bayes"; Burda et al. 2015, "Importance Weighted Autoencoders".
 """
 
 import keras
@@ -19,79 +18,10 @@ import numpy as np
 from keras import ops
 
 from .checks import extremes, noise_points
+from .flows import normal_logpdf
 from .images import TOLERANCE, checked_images, to_numpy
 
 PAIRS_AT_ONCE = 1_000  # (image, sample) pairs decoded together: some ten MB with a small convolutional decoder
-
-
-def normal_logpdf(z):
-    """Compute log N(z; 0, I) of each row of `(n, latent_dim)`; a float32 tensor `(n,)`."""
-    return -0.5 * ops.sum(ops.square(z) + np.log(2 * np.pi), axis=-1)
-
-
-@keras.saving.register_keras_serializable("keras_gen")
-class Couplings(keras.layers.Layer):
-    """A learned prior: z `(n, latent_dim)` -> log p(z) `(n,)`, in nats; z is noise u ~ N(0, I), bent by couplings.
-
-    On the way from z to u each affine coupling scales and shifts the second part by what a small network makes of the
-    first, and swaps the two; log p(z) = log N(u; 0, I) + the log of the determinant of du/dz, the product of the
-    scales. Untrained ones change nothing but the order: p(z) = N(z; 0, I). `inverse` goes from u to z, the way to draw.
-
-    Args:
-        n_couplings: how many; with two, each dimension has been moved once.
-        width: units in each of the two hidden layers of a network.
-
-    Densities are counted in float32, whatever the global policy is.
-
-    Raises:
-        ValueError: where z has a single dimension.
-    """
-
-    def __init__(self, n_couplings=8, width=128, **kwargs):
-        super().__init__(**{"dtype": "float32"} | kwargs)
-        self.n_couplings, self.width = n_couplings, width
-
-    def build(self, z_shape):
-        self.latent_dim = z_shape[-1]
-        self.half = self.latent_dim // 2
-        if self.half == 0:
-            raise ValueError("A coupling moves one part of z by the other: it needs two latent dimensions or more.")
-        self.networks = []
-        for _ in range(self.n_couplings):
-            policy = self.dtype_policy
-            hidden = [keras.layers.Dense(self.width, activation="gelu", dtype=policy) for _ in range(2)]
-            n_out = 2 * (self.latent_dim - self.half)
-            shift_and_log_scale = keras.layers.Dense(n_out, kernel_initializer="zeros", dtype=policy)
-            self.networks.append(keras.Sequential([*hidden, shift_and_log_scale]))
-            self.networks[-1].build((None, self.half))
-
-    def call(self, z):
-        log_det = 0.0
-        for network in self.networks:
-            a, b = z[:, : self.half], z[:, self.half :]
-            shift, log_scale = self._shift_and_log_scale(network, a)
-            z = ops.concatenate([b * ops.exp(log_scale) + shift, a], axis=-1)
-            log_det = log_det + ops.sum(log_scale, axis=-1)
-        return normal_logpdf(z) + log_det
-
-    def inverse(self, u):
-        """Turn noise from N(0, I) `(n, latent_dim)` into z drawn from p(z): a float32 array of the same shape."""
-        z = ops.convert_to_tensor(u, "float32")
-        for network in reversed(self.networks):
-            b, a = z[:, : self.latent_dim - self.half], z[:, self.latent_dim - self.half :]
-            shift, log_scale = self._shift_and_log_scale(network, a)
-            z = ops.concatenate([a, (b - shift) * ops.exp(-log_scale)], axis=-1)
-        return ops.convert_to_numpy(z)
-
-    def _shift_and_log_scale(self, network, a):
-        shift, log_scale = ops.split(network(a), 2, axis=-1)
-        return shift, 2 * ops.tanh(log_scale / 2)  # a scale of e^2 at most: nothing overflows in the first steps
-
-    def compute_output_shape(self, z_shape):
-        return z_shape[:1]
-
-    def get_config(self):
-        return {**super().get_config(), "n_couplings": self.n_couplings, "width": self.width}
 
 
 @keras.saving.register_keras_serializable("keras_gen")

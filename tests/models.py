@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_gen import define_composite_model, define_gan
+from keras_gen import Couplings, define_composite_model, define_gan
 
 KERAS = tuple(int(part) for part in keras.__version__.split(".")[:2])
 LATENT_DIM = 4
@@ -127,3 +127,12 @@ def a_model(name="player"):
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)], name=name)
     model.compile("sgd", loss="mse")
     return model
+
+
+def build_couplings(d, scale=0.5, **sizes):
+    """Couplings with weights that move things: untrained ones do nothing."""
+    flow = Couplings(**sizes)
+    flow.build((None, d))
+    rng = np.random.default_rng(6)
+    flow.set_weights([rng.normal(size=w.shape) * scale for w in flow.get_weights()])
+    return flow

@@ -4,9 +4,11 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from models import build_couplings
 from scipy import stats
 
-from keras_gen.vae import VAE, Couplings, Sampling, binarize, define_vae, elbo, iwae_bound, reconstruction_loss
+from keras_gen.flows import Couplings
+from keras_gen.vae import VAE, Sampling, binarize, define_vae, elbo, iwae_bound, reconstruction_loss
 
 
 @pytest.fixture(autouse=True)
@@ -98,50 +100,6 @@ def test_one_step_on_the_kl_alone_moves_the_encoder_by_its_gradient():
 # --- the learned prior
 
 
-def build_couplings(latent_dim, scale=0.5, **sizes):
-    """Couplings with weights that move things: untrained ones do nothing."""
-    prior = Couplings(**sizes)
-    prior.build((None, latent_dim))
-    rng = np.random.default_rng(6)
-    prior.set_weights([rng.normal(size=w.shape) * scale for w in prior.get_weights()])
-    return prior
-
-
-@pytest.mark.every_backend
-@pytest.mark.parametrize("latent_dim", [2, 5])
-def test_untrained_couplings_are_the_normal_prior(latent_dim):
-    prior, z = Couplings(width=8), draw_codes(latent_dim=latent_dim)[0]
-    np.testing.assert_allclose(ops.convert_to_numpy(prior(z)), stats.norm.logpdf(z).sum(axis=1), rtol=1e-5)
-    np.testing.assert_array_equal(np.sort(prior.inverse(z), axis=1), np.sort(z, axis=1))  # another order, no more
-
-
-@pytest.mark.every_backend
-@pytest.mark.parametrize("latent_dim, n_couplings", [(2, 1), (3, 4), (6, 3)])
-def test_couplings_obey_the_change_of_variables(latent_dim, n_couplings):
-    """log p(z) = log N(u; 0, I) - log |det dz/du|, with the Jacobian of `inverse` by central differences."""
-    prior = build_couplings(latent_dim, n_couplings=n_couplings, width=5)
-    u, small = draw_codes(n=40, latent_dim=latent_dim)[0], 2e-3
-    moves = small * np.eye(latent_dim, dtype="float32")
-    columns = [(prior.inverse(u + move) - prior.inverse(u - move)) / (2 * small) for move in moves]
-    _, log_det = np.linalg.slogdet(np.stack(columns, axis=-1))
-    assert np.abs(log_det).max() > 0.5
-    expected = stats.norm.logpdf(u).sum(axis=1) - log_det
-    errors = np.abs(ops.convert_to_numpy(prior(prior.inverse(u))) - expected)
-    assert np.median(errors) < 0.01 and np.mean(errors < 0.05) > 0.9  # float32 differences
-
-
-def test_density_of_couplings_integrates_to_one():
-    axis = np.linspace(-14, 14, 561)
-    z = np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2).astype("float32")
-    prior = build_couplings(2, scale=0.4, n_couplings=3, width=8)
-    density = np.exp(ops.convert_to_numpy(prior(z)).astype("float64"))
-    assert density.sum() * (axis[1] - axis[0]) ** 2 == pytest.approx(1, abs=0.01)
-    draws = prior.inverse(np.random.default_rng(0).standard_normal((20_000, 2)))
-    for power in (1, 2):  # and `inverse` draws from it
-        moment = (density[:, None] * z**power).sum(axis=0) * (axis[1] - axis[0]) ** 2
-        np.testing.assert_allclose((draws**power).mean(axis=0), moment, atol=0.15 * power)
-
-
 @pytest.mark.every_backend
 @pytest.mark.parametrize("training", [True, False])
 def test_kl_to_a_learned_prior_is_estimated_from_draws(training):
@@ -153,20 +111,6 @@ def test_kl_to_a_learned_prior_is_estimated_from_draws(training):
     assert float(sampling.kl) == pytest.approx(exact, abs=0.05)
     assert float(ops.convert_to_numpy(sampling.losses[0])) == pytest.approx(0.5 * float(sampling.kl), rel=1e-5)
     assert training != np.array_equal(z, z_mean)
-
-
-@pytest.mark.every_backend
-def test_a_learned_prior_learns_where_the_codes_are():
-    """Codes in two heaps: N(0, I) costs 6.7 nats, the truth, ln 2 and two narrow Gaussians, 1.4."""
-    rng = np.random.default_rng(8)
-    codes = np.repeat(np.sign(rng.normal(size=(512, 1))) * 2, 2, axis=1) + 0.3 * rng.normal(size=(512, 2))
-    z = keras.Input((2,))
-    prior = Couplings(n_couplings=4, width=32)
-    model = keras.Model(z, prior(z))
-    model.compile(keras.optimizers.Adam(0.01), loss=lambda y, log_density: -log_density)
-    before = -float(ops.mean(prior(codes)))
-    model.fit(codes, np.zeros(512), batch_size=128, epochs=60, verbose=0)
-    assert before > 5.5 and 0.5 < -float(ops.mean(prior(codes))) < 3
 
 
 # --- loss and model
@@ -549,13 +493,3 @@ def test_binarize_takes_tensors_and_draws_others_each_time():
     grey = np.full((1000,), 0.5, "float32")
     one, other = binarize(keras.ops.convert_to_tensor(grey)), binarize(grey)
     assert isinstance(one, np.ndarray) and 0.3 < np.mean(one != other) < 0.7
-
-
-def test_a_coupling_scales_by_e_squared_at_most():
-    couplings = build_couplings(2, scale=0.0, n_couplings=1)
-    bias = np.array([0.0, 1e3], "float32")  # shift and log scale before the bound
-    couplings.networks[0].layers[-1].bias.assign(bias)
-    z = np.array([[0.3, 0.7]], "float32")
-    u = np.array([0.7 * np.exp(2), 0.3])
-    expected = -0.5 * np.sum(u**2) - np.log(2 * np.pi) + 2
-    assert keras.ops.convert_to_numpy(couplings(z))[0] == pytest.approx(expected, rel=1e-4)
