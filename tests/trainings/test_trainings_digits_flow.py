@@ -17,7 +17,16 @@ def short(monkeypatch):
     x = np.where(rng.random((60, 28, 28, 1)) < 0.8, 0, rng.integers(0, 256, (60, 28, 28, 1))).astype("uint8")
     digits = (x[:40], np.arange(40) % 10), (x[40:], np.arange(20) % 10)
     monkeypatch.setattr(kg, "load_dataset", {"mnist": digits}.get)
-    small = {"IMAGES": 16, "HELD_OUT": 10, "BATCH": 8, "EPOCHS": 2, "WIDTH": 2, "COUPLINGS": 4, "AT_ONCE": 7}
+    small = {
+        "IMAGES": 16,
+        "HELD_OUT": 10,
+        "BATCH": 8,
+        "EPOCHS": 2,
+        "WIDTH": 2,
+        "UNITS": 3,
+        "COUPLINGS": 4,
+        "AT_ONCE": 7,
+    }
     set_all(monkeypatch, training, SAMPLES=15, **small)
     return digits
 
