@@ -62,7 +62,7 @@ class Levels:
             np.bincount(levels, minlength=256)
             for levels in images.reshape(len(images), -1).T
         ]
-        self.share = np.stack(counts) + 0.1  # no level is impossible
+        self.share = np.stack(counts) + 0.01  # no level is impossible
         self.share /= self.share.sum(axis=1, keepdims=True)
         self.below = np.cumsum(self.share, axis=1) - self.share
         self.pixels = np.arange(len(self.share))
