@@ -63,13 +63,14 @@ def test_density_of_couplings_integrates_to_one():
         np.testing.assert_allclose((draws**power).mean(axis=0), moment, atol=0.15 * power)
 
 
-def test_a_coupling_scales_by_e_squared_at_most():
+@pytest.mark.parametrize(("given", "log_scale"), [(1e3, 2), (1.0, 2 * np.tanh(0.5)), (-1e3, -2)])
+def test_a_coupling_scales_by_e_squared_at_most(given, log_scale):
     flow = build_couplings(2, scale=0.0, n_couplings=1)
-    bias = np.array([0.0, 1e3], "float32")  # shift and log scale before the bound
+    bias = np.array([0.0, given], "float32")  # shift and log scale before the bound
     flow.networks[0].layers[-1].bias.assign(bias)
     x = np.array([[0.3, 0.7]], "float32")
-    z = np.array([0.7 * np.exp(2), 0.3])
-    expected = -0.5 * np.sum(z**2) - np.log(2 * np.pi) + 2
+    z = np.array([0.7 * np.exp(log_scale), 0.3])
+    expected = -0.5 * np.sum(z**2) - np.log(2 * np.pi) + log_scale
     assert ops.convert_to_numpy(flow(x))[0] == pytest.approx(expected, rel=1e-4)
 
 
