@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -23,8 +25,8 @@ def short(monkeypatch):
         "BATCH": 8,
         "EPOCHS": 2,
         "WIDTH": 2,
-        "UNITS": 3,
-        "COUPLINGS": 4,
+        "AT_14": 6,
+        "COUPLINGS": 8,
         "AT_ONCE": 7,
     }
     set_all(monkeypatch, training, SAMPLES=15, **small)
@@ -60,34 +62,45 @@ def test_each_pixel_becomes_normal_and_comes_back(short):
 
 @pytest.mark.every_backend
 def test_a_coupling_and_its_way_back(short):
-    networks, z = randomised(), np.random.default_rng(2).normal(size=(2, 14, 14, 4)).astype("float32")
-    for i in range(4):
+    networks, rng = randomised(), np.random.default_rng(2)
+    # The pixels of a block that stay, as they lie in its channels: upper left, upper right, lower left, lower right.
+    cuts = [[0, 3], [1, 2], [0, 1], [2, 3], [0, 2], [1, 3], [0, 3], [1, 2]]
+    for i, cut in enumerate(cuts):
+        side, size = (14, 1) if i < 6 else (7, 4)
+        z = rng.normal(size=(2, side, side, 4 * size)).astype("float32")
         moved_z, log_det = training.couple(networks, i, z)
         back, _ = training.couple(networks, i, moved_z, back=True)
         np.testing.assert_allclose(ops.convert_to_numpy(back), z, atol=1e-4)
         same = (ops.convert_to_numpy(moved_z) == z).all(axis=(0, 1, 2))
-        stays = np.flatnonzero(same).tolist()
-        assert stays == [[0, 3], [1, 2], [0, 1], [2, 3]][i]
+        assert np.flatnonzero(same).tolist() == [size * pixel + j for pixel in cut for j in range(size)]
         assert np.abs(ops.convert_to_numpy(log_det)).max() > 0.1
+
+
+def encode(networks, z):
+    """Images to noise by the trainings' couplings, by hand: six at 14x14, the others at 7x7."""
+    code = kg.squeeze(z)
+    for i in range(8):
+        code, _ = training.couple(networks, i, kg.squeeze(code) if i == 6 else code)
+    return ops.convert_to_numpy(code)
 
 
 def test_the_density_is_that_of_a_numerical_jacobian(short):
     networks = randomised()
     z = np.random.default_rng(3).normal(size=(1, 28, 28, 1)).astype("float32")
-
-    def encode(z):
-        code = kg.squeeze(z)
-        for i in range(4):
-            code, _ = training.couple(networks, i, code)
-        return ops.convert_to_numpy(code).reshape(len(z), 784)
-
     small = 1e-2
     moves = small * np.eye(784, dtype="float32").reshape(784, 28, 28, 1)
-    columns = (encode(z + moves) - encode(z - moves)) / (2 * small)
+    columns = (encode(networks, z + moves) - encode(networks, z - moves)).reshape(784, 784) / (2 * small)
     _, log_det = np.linalg.slogdet(columns)
     assert abs(log_det) > 5
     log_p = training.define_flow(networks).predict(z, verbose=0)[0]
-    assert log_p == pytest.approx(stats.norm.logpdf(encode(z)).sum() + log_det, abs=0.5)
+    assert log_p == pytest.approx(stats.norm.logpdf(encode(networks, z)).sum() + log_det, abs=0.5)
+
+
+def test_samples_are_noise_that_went_backwards(short):
+    networks, levels = randomised(), SimpleNamespace(to_images=lambda z: z)
+    samples = training.sample(networks, levels, 9, 0.5, seed=3)  # seven at once
+    noise = np.random.default_rng(3).standard_normal((9, 7, 7, 16))
+    np.testing.assert_allclose(encode(networks, samples), 0.5 * noise, atol=1e-3)
 
 
 def test_averages_are_kept_and_a_stopped_run_ends_alike(folder, short, begun, tmp_path, monkeypatch, capsys):
