@@ -28,10 +28,11 @@ def load_pretrained(name="faces_generator"):
             class: `[points, classes]`, the classes whole numbers 0 to 9, `(n, 1)`; "mnist_cgan", one that draws the
             digit asked for, `(n, 28, 28, 1)`, told like that; "digits_diffusion", a diffusion model of the same digits,
             for `sample_diffusion`; "digits_pixelcnn", an autoregressive model of binary digits: 0 and 1, `(n, 28, 28,
-            1)`, to logits, for `sample_pixels` in the order that its recipe has; "horse2zebra" and "zebra2horse", the
-            generators of a CycleGAN: photographs `(n, height, width, 3)` in [-1, 1] to such ones, sides multiples of 4
-            pixels, best 128; or the network of a judge, "judge_digits", "judge_faces", "judge_mnist" or
-            "judge_cifar10", as `train_judge` makes them.
+            1)`, to logits, for `sample_pixels` in the order that its recipe has; "digits_flow", the networks of a flow
+            of grey digits side by side, layers "coupling_00" to "coupling_17": half of the channels to shifts and log
+            scales of the other half; "horse2zebra" and "zebra2horse", the generators of a CycleGAN: photographs `(n,
+            height, width, 3)` in [-1, 1] to such ones, sides multiples of 4 pixels, best 128; or the network of a
+            judge, "judge_digits", "judge_faces", "judge_mnist" or "judge_cifar10", as `train_judge` makes them.
 
     Returns:
         A `keras.Model`, or a `VAE`, not compiled, in float32 whatever the global policy is (the file holds float16).

@@ -15,8 +15,8 @@ Networks       three convolutions of 3x3, 48 channels, after the first a layer w
                before the first step an image costs what its pixels cost by themselves,
                1.69 bits/dim. 641,000 weights.
 Loss           -log p(x) in nats, divided by the number of pixels.
-Optimizer      Adam, gradient clipped to a norm of 0.125. Its rate falls from 0.003 along
-               a cosine to 0. Batches of 64.
+Optimizer      Adam, gradient clipped to a norm of 0.125. Its rate falls from 0.003
+               along a cosine to 0. Batches of 64.
 Epochs         30 of 859 steps; seed 1.
 Kept           after every epoch the running average of the weights (momentum 0.999, the
                last thousand steps), as float16. The last epoch stays: none is chosen.

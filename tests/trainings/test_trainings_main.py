@@ -8,9 +8,6 @@ import trainings.judges as judges
 from keras_gen import pretrained
 from trainings.__main__ import find_trainings, main
 
-# Trainings whose model does not come along yet: they are there, and have not been run. The list only shrinks.
-NOT_RUN = {"digits_flow"}
-
 
 @pytest.fixture
 def done(monkeypatch):
