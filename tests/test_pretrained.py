@@ -107,7 +107,6 @@ def test_the_flow_gives_its_draws_a_higher_density_than_noise():
     draws = digits_flow.sample(networks, SimpleNamespace(to_images=lambda z: z), 50, 1.0, seed=0)
     noise = np.random.default_rng(0).standard_normal(draws.shape)
     log_p = [flow.predict(z, verbose=0).mean() for z in (draws, noise)]
-    # An image has 784 pixels: 1.7 bits each by itself, 1.2 together.
     assert log_p[0] > log_p[1] + 100
     # On its draws it is what a change of variables makes of the noise that they were.
     assert log_p[0] > stats.norm.logpdf(draws).sum(axis=(1, 2, 3)).mean() + 100
