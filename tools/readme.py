@@ -79,7 +79,7 @@ def row(path, labs):
         if lab.stem == f"{path.stem}_lab":
             names += f", [lab](notebooks/{lab.name}){mark(lab)}"
     result = filled(notebook.metadata.readme.result, stamp.results)
-    picture = f"![{title}](pictures/{path.stem}.jpg)"
+    picture = f"![{path.stem[:2]}](pictures/{path.stem}.jpg)"  # its name stands beside it
     return f"| {picture} | {names} | {result} | {stamp.seconds / 60:.0f} min |\n"
 
 
